@@ -1,0 +1,138 @@
+"""Every error body: `application/problem+json` (RFC 9457), made in one place.
+
+Also says which failures of PostgreSQL mean "come back later". Nothing of an
+exception's own text reaches a client; the log has it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import NamedTuple
+
+import psycopg2
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+log = logging.getLogger(__name__)
+
+# Seconds after which a client should try again (RFC 9110, section 10.2.3).
+RETRY_AFTER = 2
+
+# SQLSTATE classes, and two codes, that pass or that whoever runs the database must mend:
+# connection, cannot connect now, resources, login, name of the database, object locked,
+# operator intervention (a statement's time limit is one), system error, corrupt; then
+# a failover's read-only server, deadlock, and tables that nobody has created yet.
+UNAVAILABLE = (
+    "08",
+    "28",
+    "3D",
+    "3F",
+    "40",
+    "42501",
+    "42P01",
+    "42703",
+    "25006",
+    "53",
+    "55",
+    "57",
+    "58",
+    "XX",
+)
+
+
+# Phrases as RFC 9110 has them; Python's differ from version to version.
+PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+class Misfit(NamedTuple):
+    """One thing in a body that does not fit: a JSON pointer to it (RFC 6901), and why."""
+
+    pointer: str
+    detail: str
+
+
+class Unprocessable(Exception):
+    """The body was understood and does not fit; answered with 422."""
+
+    def __init__(self, *misfits: Misfit) -> None:
+        super().__init__(*misfits)
+        self.misfits = misfits
+
+
+class Unavailable(Exception):
+    """PostgreSQL cannot be asked now; answered with 503."""
+
+
+def problem(status: int, detail: str, misfits: Iterable[Misfit] = ()) -> Response:
+    """An error as a response: `type` is `about:blank`, so `title` is the status's own phrase."""
+    return Response(
+        problem_json(status, detail, misfits), status, mimetype="application/problem+json"
+    )
+
+
+def problem_json(status: int, detail: str, misfits: Iterable[Misfit] = ()) -> bytes:
+    """The body of an error."""
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": PHRASES.get(status) or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if errors := [misfit._asdict() for misfit in misfits]:
+        body["errors"] = errors
+    return json.dumps(body).encode() + b"\n"
+
+
+def init_app(app: Flask) -> None:
+    """Turn whatever a view raises into a problem, also while testing and debugging."""
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Unprocessable, _unprocessable)
+    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(psycopg2.Error, _database_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _http_error(error: HTTPException) -> Response:
+    own = error.get_response()
+    is_general = error.description in {None, type(error).description}
+    detail = HTTPStatus(own.status_code).description if is_general else error.description
+    answer = problem(own.status_code, detail or "")
+    for name, value in own.headers:
+        # `Allow` and `Retry-After` survive.
+        if name not in {"Content-Type", "Content-Length"}:
+            answer.headers.add(name, value)
+    return answer
+
+
+def _unprocessable(error: Unprocessable) -> Response:
+    return problem(422, "; ".join(misfit.detail for misfit in error.misfits), error.misfits)
+
+
+def _unavailable(error: Exception) -> Response:
+    log.warning("database unavailable", extra={"error": _first_line(error)})
+    answer = problem(503, "The database cannot be reached at the moment. Try again shortly.")
+    answer.headers["Retry-After"] = str(RETRY_AFTER)
+    return answer
+
+
+def _database_error(error: psycopg2.Error) -> Response:
+    # libpq reports a connection that failed or broke without a code.
+    lost = error.pgcode is None and isinstance(
+        error, psycopg2.OperationalError | psycopg2.InterfaceError
+    )
+    if lost or (error.pgcode or "").startswith(UNAVAILABLE):
+        return _unavailable(error)
+    return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("unexpected error", exc_info=error)
+    return problem(500, "The server made a mistake. It has been logged.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,152 @@
+"""gunicorn's gevent worker, with the manners that browsers and Heroku's router need.
+
+It answers what gunicorn itself refuses with a problem like every other error,
+lets go of clients that stall, and stops within seconds however many connections
+idle. Only `gunicorn.conf.py` imports this; nothing else knows of gevent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from http import HTTPStatus
+from typing import Any
+
+import gevent
+from gunicorn import util
+from gunicorn.http import errors as refused
+from gunicorn.workers.ggevent import GeventWorker
+
+from app import envelope
+from app.errors import problem_json
+
+# Seconds for a whole body to arrive, and for a client to take its answer.
+BODY_WITHIN = 20.0
+TAKEN_WITHIN = 20.0
+# An unwanted body is read on up to here, so that its sender comes to read the answer.
+DISCARD_BYTES = 10 * 1024 * 1024
+# Seconds a connection may still idle once the server stops.
+LAST_REQUEST_WITHIN = 0.5
+
+REFUSALS = {
+    refused.LimitRequestLine: (414, "The request line is too long."),
+    refused.LimitRequestHeaders: (431, "The headers are too large."),
+    refused.ExpectationFailed: (417, "Only Expect: 100-continue can be met."),
+    refused.UnsupportedTransferCoding: (501, "Only the transfer coding chunked is understood."),
+    refused.ForbiddenProxyRequest: (403, "This proxy may not speak for others."),
+}
+
+
+class Body:
+    """A request's body that has to arrive in time, whatever its length says."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._deadline: float | None = None
+        self._bytes = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether the connection is out of step; gunicorn closes it then."""
+        return bool(self._body.failed)
+
+    def read(self, size: int | None = None) -> bytes:
+        """Read as `io.RawIOBase.read`; raises `TimeoutError` or `OSError`."""
+        if self._deadline is None:
+            self._deadline = time.monotonic() + BODY_WITHIN
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0 or self._bytes > DISCARD_BYTES:
+            raise TimeoutError("the body takes too long")
+        try:
+            with gevent.Timeout(remaining, TimeoutError("the body takes too long")):
+                data: bytes = self._body.read(size)
+        except refused.ParseException as error:
+            raise OSError(str(error)) from None
+        self._bytes += len(data)
+        return data
+
+
+class IdleTimeout(gevent.Timeout):
+    """The wait for a connection's next request, which stopping cuts short."""
+
+    def __init__(self, seconds: float, waiting: set[IdleTimeout]) -> None:
+        super().__init__(seconds, False)
+        self.waiting = waiting
+        self.greenlet = gevent.getcurrent()
+
+    def __enter__(self) -> Any:
+        self.waiting.add(self)
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> Any:
+        self.waiting.discard(self)
+        return super().__exit__(*exception)
+
+
+class Worker(GeventWorker):
+    """The worker class of `gunicorn.conf.py`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._waiting: set[IdleTimeout] = set()
+
+    def timeout_ctx(self) -> IdleTimeout:
+        """gunicorn waits inside this for a request's line and headers."""
+        return IdleTimeout(self.cfg.keepalive if self.alive else LAST_REQUEST_WITHIN, self._waiting)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: finish the requests at hand, let everybody else go."""
+        super().handle_exit(sig, frame)
+        gevent.spawn(self._dismiss)
+
+    def _dismiss(self) -> None:
+        gevent.sleep(LAST_REQUEST_WITHIN)
+        hub = gevent.get_hub()
+        for timeout in list(self._waiting):
+            hub.loop.run_callback(timeout.greenlet.throw, timeout)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
+        """Answer one request, to a client that keeps up."""
+        req.body = Body(req.body)
+        sock.settimeout(TAKEN_WITHIN)
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError:
+            raise StopIteration from None
+        finally:
+            sock.settimeout(None)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer a request that never reached the application."""
+        if isinstance(exc, refused.ParseException):
+            status, detail = REFUSALS.get(
+                type(exc), (400, "This is not a request as HTTP/1.1 has it.")
+            )
+            self.log.warning("request refused", extra={"status": status, "error": str(exc)[:200]})
+        else:
+            status, detail = 500, "The server made a mistake. It has been logged."
+            self.log.error("unexpected error", exc_info=exc)
+        body = problem_json(status, detail)
+        # Nothing of a request that could not be parsed is believed, its `Origin` neither.
+        headers = [
+            ("Content-Type", "application/problem+json"),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+            *envelope.headers({"wsgi.url_scheme": "http"}, self.wsgi.config["CORS_ORIGINS"]),
+        ]
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers)
+        with contextlib.suppress(OSError):
+            client.settimeout(TAKEN_WITHIN)
+            util.write(client, head.encode("ascii") + b"\r\n" + body)
+            _discard(client)
+
+
+def _discard(client: socket.socket) -> None:
+    """Read on for a moment: closing on unread bytes takes the answer back (RFC 9112, 9.6)."""
+    client.shutdown(socket.SHUT_WR)
+    client.settimeout(1.0)
+    for _ in range(DISCARD_BYTES // 65536):
+        if not client.recv(65536):
+            break

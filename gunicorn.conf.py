@@ -1,0 +1,63 @@
+"""How gunicorn serves the application: every setting with its reason.
+
+gunicorn finds this file by itself. A flag or `GUNICORN_CMD_ARGS` beats it. The
+settings are read here too, since an error found later, in a worker, would start
+that worker again for ever.
+"""
+
+import resource
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from app.config import ConfigError, read_settings
+from app.logs import LOGGING
+from app.worker import Worker
+
+try:
+    settings = read_settings()
+except ConfigError as error:
+    sys.exit(f"Not started: {error}. See .env.example.")
+
+wsgi_app = "app:create_app()"
+bind = f"0.0.0.0:{settings['PORT']}"
+workers = settings["WEB_CONCURRENCY"]
+
+# gevent: thousands of open WebSockets and slow clients in one process, each a few
+# kilobytes. With threads, as many idle clients as there are threads stop the API.
+worker_class = Worker
+worker_connections = 10_000
+# A connection is a file; systems allow a process 1,024 until it asks for more.
+_, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+
+# Heroku's router keeps an idle connection for 90 s; who closes first must be it,
+# or a request is sent into a connection that is just being closed.
+keepalive = 95
+# Requests have this long to finish when the server stops. None takes longer, and
+# Heroku kills after 30 s.
+graceful_timeout = 4
+# Where a worker shows that it is alive: a disk can block for longer than the timeout.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+# gunicorn's faster parser needs a package of its own; this one is always there.
+http_parser = "python"
+# No second way in.
+control_socket_disable = True
+
+logconfig_dict = LOGGING
+
+
+def when_ready(server):
+    """Say what was started, without secrets."""
+    server.log.info(
+        "started",
+        extra={
+            "environment": settings["APP_ENV"],
+            "port": settings["PORT"],
+            "workers": settings["WEB_CONCURRENCY"],
+            "pool": settings["DB_POOL_SIZE"],
+            "cors_origins": ",".join(sorted(settings["CORS_ORIGINS"])),
+        },
+    )

