@@ -8,9 +8,11 @@ that worker again for ever.
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from app import generation
 from app.config import ConfigError, read_settings
 from app.logs import LOGGING
 from app.worker import Worker
@@ -49,7 +51,27 @@ control_socket_disable = True
 logconfig_dict = LOGGING
 
 
-def when_ready(server):
+# Before the first fork; a worker that replaces another goes on with the same memory.
+generation.share()
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the new worker a slot that none of the living has."""
+    taken = {living.slot for living in server.WORKERS.values()}
+    worker.slot = min(set(range(generation.SLOTS)) - taken)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Let the worker count in its slot."""
+    generation.take(worker.slot)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Listen for changes from the start; what is wrong with the database is logged now."""
+    worker.wsgi.extensions["changes"].start()
+
+
+def when_ready(server: Any) -> None:
     """Say what was started, without secrets."""
     server.log.info(
         "started",

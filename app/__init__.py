@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import config, db, envelope, errors, logs, schema
+from app import cache, changes, config, db, envelope, errors, live, logs, schema
 from app.api import appointments, days, debug, interviewers
 
 
@@ -39,5 +39,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     if app.config["APP_ENV"] in {"development", "test"}:
         app.register_blueprint(debug.bp)
 
+    # Each wraps what stands above it: a request comes in at the last.
+    changes.init_app(app)
+    cache.init_app(app)
+    live.init_app(app)
     envelope.init_app(app)
     return app

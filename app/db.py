@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import psycopg2
 import psycopg2.extensions
-from flask import Flask, current_app
+from flask import Flask, Response, current_app
 from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE
 from psycopg2.extras import NamedTupleCursor
 
@@ -136,16 +136,20 @@ def init_app(app: Flask) -> None:
     app.extensions["pool"] = Pool(app.config["DATABASE"], app.config["DB_POOL_SIZE"])
 
 
-def fetch_json(statement: str) -> str:
-    """Run a query whose one row is one JSON text; give that text as PostgreSQL made it."""
+def respond_with_json(statement: str) -> Response:
+    """Answer with the JSON text that is a query's one row, as PostgreSQL made it.
 
-    def query(connection: Connection) -> str:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-            (text,) = cursor.fetchone()
-            return str(text)
+    `no-cache`: a copy may be kept, and is asked about before each use.
+    """
+    text = _on_live_connection(lambda connection: _fetch_text(connection, statement))
+    return Response(text, mimetype="application/json", headers={"Cache-Control": "no-cache"})
 
-    return _on_live_connection(query)
+
+def _fetch_text(connection: Connection, statement: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        row: Any = cursor.fetchone()
+        return str(row[0])
 
 
 def change(statement: str, parameters: Mapping[str, Any]) -> Any:
@@ -175,9 +179,10 @@ def change(statement: str, parameters: Mapping[str, Any]) -> Any:
     return _on_live_connection(run)
 
 
-def _is_committed(cursor: NamedTupleCursor, transaction_id: str) -> bool:
-    cursor.execute("SELECT pg_xact_status(%s::xid8) AS status", [transaction_id])
-    status = cursor.fetchone().status
+def _is_committed(cursor: psycopg2.extensions.cursor, transaction_id: str) -> bool:
+    cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+    row: Any = cursor.fetchone()
+    status = row[0]
     if status == "in progress":
         # Its backend has not noticed yet that we are gone.
         raise psycopg2.OperationalError("a transaction of ours is still being ended")

@@ -71,7 +71,7 @@ class IdleTimeout(gevent.Timeout):
     """The wait for a connection's next request, which stopping cuts short."""
 
     def __init__(self, seconds: float, waiting: set[IdleTimeout]) -> None:
-        super().__init__(seconds, False)
+        super().__init__(seconds, False)  # type: ignore[arg-type]
         self.waiting = waiting
         self.greenlet = gevent.getcurrent()
 
@@ -84,7 +84,7 @@ class IdleTimeout(gevent.Timeout):
         return super().__exit__(*exception)
 
 
-class Worker(GeventWorker):
+class Worker(GeventWorker):  # type: ignore[misc]
     """The worker class of `gunicorn.conf.py`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -101,6 +101,7 @@ class Worker(GeventWorker):
         gevent.spawn(self._dismiss)
 
     def _dismiss(self) -> None:
+        self.wsgi.extensions["live"].stop()
         gevent.sleep(LAST_REQUEST_WITHIN)
         hub = gevent.get_hub()
         for timeout in list(self._waiting):

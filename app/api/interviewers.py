@@ -21,4 +21,4 @@ SELECT_INTERVIEWERS = """
 @bp.get("/api/interviewers")
 def list_interviewers() -> Response:
     """Answer with an object of all interviewers, keyed by id, ascending."""
-    return Response(db.fetch_json(SELECT_INTERVIEWERS), mimetype="application/json")
+    return db.respond_with_json(SELECT_INTERVIEWERS)

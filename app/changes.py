@@ -1,0 +1,205 @@
+"""The change feed: hears from PostgreSQL what changed, whoever changed it.
+
+One connection a process listens on the channel that the triggers in create.sql
+notify; it tells its subscribers in commit order. Promises: it comes back by
+itself when PostgreSQL or the network was away, tells the subscribers when it
+may have missed something, and knows whether it can be relied on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any, NamedTuple, Protocol
+
+import psycopg2
+from flask import Flask
+
+from app import db
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "scheduler_changes"
+# Seconds: how often the feed proves itself alive, and for how long that is believed.
+PROVE_EVERY = 2.0
+BELIEVED_FOR = 5.0
+RETRY_EVERY = 0.5
+
+# Without its trigger a table changes in silence: all five must be there.
+TRIGGERS = 5
+COUNT_TRIGGERS = """
+    SELECT count(*) AS triggers
+    FROM pg_trigger
+    WHERE tgname = 'tell_change' AND tgrelid IN (
+      to_regclass('days'),
+      to_regclass('appointments'),
+      to_regclass('interviewers'),
+      to_regclass('interviews'),
+      to_regclass('available_interviewers')
+    )
+"""
+
+
+class Change(NamedTuple):
+    """An interview was stored or, where it is None, removed from a slot."""
+
+    appointment_id: int
+    interview: Mapping[str, Any] | None
+
+
+class Subscriber(Protocol):
+    """Who wants to hear; called from the feed's thread, one call at a time."""
+
+    def changed(self, change: Change | None) -> None:
+        """Something changed; what, where it was an interview."""
+
+    def resumed(self, connection: db.Connection) -> None:
+        """The feed is back, or a whole table changed; anything may have changed meanwhile."""
+
+
+class Feed:
+    """The listener of a process; does nothing before `start`."""
+
+    def __init__(self, database: Mapping[str, Any]) -> None:
+        self._database = database
+        self._subscribers: list[Subscriber] = []
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._proved_at = float("-inf")
+        self._complaint = ""
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Tell this one too; before `start`."""
+        self._subscribers.append(subscriber)
+
+    def start(self) -> None:
+        """Begin to listen, once in a process."""
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="changes", daemon=True)
+                    self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, for good."""
+        self._stopped.set()
+        if self._thread:
+            self._thread.join()
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether every change has been heard up to the last few moments."""
+        return time.monotonic() - self._proved_at < BELIEVED_FOR
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with closing(db.connect(self._database)) as connection:
+                    self._listen(connection)
+            except psycopg2.Error as error:
+                self._complain(str(error).strip().partition("\n")[0])
+            except Exception as error:
+                # A feed that ended here would never come back.
+                log.error("the feed failed", exc_info=error)
+            finally:
+                self._proved_at = float("-inf")
+            self._stopped.wait(RETRY_EVERY)
+
+    def _listen(self, connection: db.Connection) -> None:
+        _execute(connection, f"LISTEN {CHANNEL}")
+        self._check_that_notifications_arrive(connection)
+        poller = select.poll()
+        poller.register(connection.fileno(), select.POLLIN)
+        is_complete = False
+        while not self._stopped.is_set():
+            was_complete, is_complete = is_complete, self._has_triggers(connection)
+            if is_complete and not was_complete:
+                self._log_listening(connection)
+                self._resume(connection)
+            self._proved_at = time.monotonic() if is_complete else float("-inf")
+            self._tell(connection)
+            prove_at = time.monotonic() + PROVE_EVERY
+            while (seconds := prove_at - time.monotonic()) > 0 and not self._stopped.is_set():
+                if poller.poll(seconds * 1000):
+                    connection.poll()
+                    self._tell(connection)
+
+    def _check_that_notifications_arrive(self, connection: db.Connection) -> None:
+        """A pooler in transaction mode accepts LISTEN, and nothing ever comes."""
+        token = json.dumps({"listener": str(uuid.uuid4())})
+        _execute(connection, f"SELECT pg_notify('{CHANNEL}', %s)", [token])
+        _execute(connection, "SELECT 1")
+        if token not in {notify.payload for notify in connection.notifies}:
+            raise psycopg2.OperationalError(
+                "notifications do not arrive; connect to PostgreSQL itself, not to a pooler"
+            )
+
+    def _has_triggers(self, connection: db.Connection) -> bool:
+        if _execute(connection, COUNT_TRIGGERS).triggers == TRIGGERS:
+            return True
+        self._complain("tables or triggers are missing; run: flask db prepare")
+        return False
+
+    def _resume(self, connection: db.Connection) -> None:
+        for subscriber in self._subscribers:
+            connection.deadline = time.monotonic() + db.ANSWER_WITHIN
+            subscriber.resumed(connection)
+
+    def _tell(self, connection: db.Connection) -> None:
+        notifications, connection.notifies[:] = list(connection.notifies), []
+        for notification in notifications:
+            match _parse(notification.payload):
+                case {"listener": _}:
+                    pass
+                case {"table": "interviews"}:
+                    self._resume(connection)
+                case {"id": int() as appointment_id, "interview": interview}:
+                    self._tell_subscribers(Change(appointment_id, interview))
+                case _:
+                    self._tell_subscribers(None)
+
+    def _tell_subscribers(self, change: Change | None) -> None:
+        for subscriber in self._subscribers:
+            subscriber.changed(change)
+
+    def _log_listening(self, connection: db.Connection) -> None:
+        where = db.address(self._database)
+        version = connection.info.parameter_status("server_version")
+        log.info(
+            "listening for changes",
+            extra={"host": where.host, "database": where.database, "postgres": version},
+        )
+        self._complaint = ""
+
+    def _complain(self, complaint: str) -> None:
+        """Log what keeps the feed from working: once, not at every try."""
+        if complaint != self._complaint:
+            self._complaint = complaint
+            where = db.address(self._database)
+            log.warning("not listening for changes", extra={"error": complaint, "host": where.host})
+
+
+def init_app(app: Flask) -> None:
+    """Give the application its feed. Starts nothing."""
+    app.extensions["changes"] = Feed(app.config["DATABASE"])
+
+
+def _parse(payload: str) -> object:
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return None  # somebody's own NOTIFY
+
+
+def _execute(connection: db.Connection, statement: str, parameters: Any = None) -> Any:
+    connection.deadline = time.monotonic() + db.ANSWER_WITHIN
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchone() if cursor.description else None
