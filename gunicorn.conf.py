@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from app import generation
 from app.config import ConfigError, read_settings
 from app.logs import LOGGING
-from app.worker import Worker
+from app.worker import Logger, Worker
 
 try:
     settings = read_settings()
@@ -48,6 +48,7 @@ http_parser = "python"
 # No second way in.
 control_socket_disable = True
 
+logger_class = Logger
 logconfig_dict = LOGGING
 
 

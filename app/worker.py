@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
 import gevent
 from gunicorn import util
+from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.http import errors as refused
 from gunicorn.workers.ggevent import GeventWorker
 
-from app import envelope
+from app import envelope, logs
 from app.errors import problem_json
 
 # Seconds for a whole body to arrive, and for a client to take its answer.
@@ -28,6 +30,8 @@ TAKEN_WITHIN = 20.0
 DISCARD_BYTES = 10 * 1024 * 1024
 # Seconds a connection may still idle once the server stops.
 LAST_REQUEST_WITHIN = 0.5
+
+BODY_HEADERS = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
 
 REFUSALS = {
     refused.LimitRequestLine: (414, "The request line is too long."),
@@ -84,6 +88,15 @@ class IdleTimeout(gevent.Timeout):
         return super().__exit__(*exception)
 
 
+class Logger(GunicornLogger):  # type: ignore[misc]
+    """gunicorn's log, with the project's own line for each request."""
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
+        """Log a request that was answered."""
+        seconds = request_time.total_seconds()
+        self.access_log.info(logs.request_line(environ, resp.status_code, resp.sent, seconds))
+
+
 class Worker(GeventWorker):  # type: ignore[misc]
     """The worker class of `gunicorn.conf.py`."""
 
@@ -109,7 +122,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
         """Answer one request, to a client that keeps up."""
-        req.body = Body(req.body)
+        if any(name in BODY_HEADERS for name, _ in req.headers):
+            req.body = Body(req.body)
         sock.settimeout(TAKEN_WITHIN)
         try:
             return super().handle_request(listener_name, req, sock, addr)
