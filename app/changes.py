@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import psycopg2
 from flask import Flask
 
-from app import db
+from app import pool
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ CHANNEL = "scheduler_changes"
 # Seconds: how often the feed proves itself alive, and for how long that is believed.
 PROVE_EVERY = 2.0
 BELIEVED_FOR = 5.0
-RETRY_EVERY = 0.5
+RETRY_EVERY = 0.2
 
 # Without its trigger a table changes in silence: all five must be there.
 TRIGGERS = 5
@@ -47,19 +47,23 @@ COUNT_TRIGGERS = """
 
 
 class Change(NamedTuple):
-    """An interview was stored or, where it is None, removed from a slot."""
+    """A transaction changed something: where a slot is named, its interview.
 
-    appointment_id: int
-    interview: Mapping[str, Any] | None
+    The interview is what is stored now, None where it was removed.
+    """
+
+    transaction_id: int
+    appointment_id: int | None = None
+    interview: Mapping[str, Any] | None = None
 
 
 class Subscriber(Protocol):
     """Who wants to hear; called from the feed's thread, one call at a time."""
 
-    def changed(self, change: Change | None) -> None:
-        """Something changed; what, where it was an interview."""
+    def changed(self, change: Change) -> None:
+        """Something changed."""
 
-    def resumed(self, connection: db.Connection) -> None:
+    def resumed(self, connection: pool.Connection) -> None:
         """The feed is back, or a whole table changed; anything may have changed meanwhile."""
 
 
@@ -101,7 +105,7 @@ class Feed:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with closing(db.connect(self._database)) as connection:
+                with closing(pool.connect(self._database)) as connection:
                     self._listen(connection)
             except psycopg2.Error as error:
                 self._complain(str(error).strip().partition("\n")[0])
@@ -112,7 +116,7 @@ class Feed:
                 self._proved_at = float("-inf")
             self._stopped.wait(RETRY_EVERY)
 
-    def _listen(self, connection: db.Connection) -> None:
+    def _listen(self, connection: pool.Connection) -> None:
         _execute(connection, f"LISTEN {CHANNEL}")
         self._check_that_notifications_arrive(connection)
         poller = select.poll()
@@ -131,7 +135,7 @@ class Feed:
                     connection.poll()
                     self._tell(connection)
 
-    def _check_that_notifications_arrive(self, connection: db.Connection) -> None:
+    def _check_that_notifications_arrive(self, connection: pool.Connection) -> None:
         """A pooler in transaction mode accepts LISTEN, and nothing ever comes."""
         token = json.dumps({"listener": str(uuid.uuid4())})
         _execute(connection, f"SELECT pg_notify('{CHANNEL}', %s)", [token])
@@ -141,36 +145,40 @@ class Feed:
                 "notifications do not arrive; connect to PostgreSQL itself, not to a pooler"
             )
 
-    def _has_triggers(self, connection: db.Connection) -> bool:
+    def _has_triggers(self, connection: pool.Connection) -> bool:
         if _execute(connection, COUNT_TRIGGERS).triggers == TRIGGERS:
             return True
         self._complain("tables or triggers are missing; run: flask db prepare")
         return False
 
-    def _resume(self, connection: db.Connection) -> None:
+    def _resume(self, connection: pool.Connection) -> None:
         for subscriber in self._subscribers:
-            connection.deadline = time.monotonic() + db.ANSWER_WITHIN
+            connection.deadline = time.monotonic() + pool.ANSWER_WITHIN
             subscriber.resumed(connection)
 
-    def _tell(self, connection: db.Connection) -> None:
+    def _tell(self, connection: pool.Connection) -> None:
         notifications, connection.notifies[:] = list(connection.notifies), []
         for notification in notifications:
             match _parse(notification.payload):
                 case {"listener": _}:
                     pass
-                case {"table": "interviews"}:
-                    self._resume(connection)
-                case {"id": int() as appointment_id, "interview": interview}:
-                    self._tell_subscribers(Change(appointment_id, interview))
+                case {
+                    "transaction": int(transaction_id),
+                    "id": appointment_id,
+                    "interview": interview,
+                }:
+                    self._tell_subscribers(Change(transaction_id, appointment_id, interview))
+                case {"transaction": int(transaction_id)}:
+                    self._tell_subscribers(Change(transaction_id))
                 case _:
-                    self._tell_subscribers(None)
+                    self._resume(connection)
 
-    def _tell_subscribers(self, change: Change | None) -> None:
+    def _tell_subscribers(self, change: Change) -> None:
         for subscriber in self._subscribers:
             subscriber.changed(change)
 
-    def _log_listening(self, connection: db.Connection) -> None:
-        where = db.address(self._database)
+    def _log_listening(self, connection: pool.Connection) -> None:
+        where = pool.address(self._database)
         version = connection.info.parameter_status("server_version")
         log.info(
             "listening for changes",
@@ -182,7 +190,7 @@ class Feed:
         """Log what keeps the feed from working: once, not at every try."""
         if complaint != self._complaint:
             self._complaint = complaint
-            where = db.address(self._database)
+            where = pool.address(self._database)
             log.warning("not listening for changes", extra={"error": complaint, "host": where.host})
 
 
@@ -191,15 +199,15 @@ def init_app(app: Flask) -> None:
     app.extensions["changes"] = Feed(app.config["DATABASE"])
 
 
-def _parse(payload: str) -> object:
+def _parse(payload: str) -> Any:
     try:
         return json.loads(payload)
     except ValueError:
         return None  # somebody's own NOTIFY
 
 
-def _execute(connection: db.Connection, statement: str, parameters: Any = None) -> Any:
-    connection.deadline = time.monotonic() + db.ANSWER_WITHIN
+def _execute(connection: pool.Connection, statement: str, parameters: Any = None) -> Any:
+    connection.deadline = time.monotonic() + pool.ANSWER_WITHIN
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchone() if cursor.description else None

@@ -44,7 +44,7 @@ UNAVAILABLE = (
 
 
 # Phrases as RFC 9110 has them; Python's differ from version to version.
-PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+PHRASES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
 
 class Misfit(NamedTuple):
@@ -71,6 +71,13 @@ def problem(status: int, detail: str, misfits: Iterable[Misfit] = ()) -> Respons
     return Response(
         problem_json(status, detail, misfits), status, mimetype="application/problem+json"
     )
+
+
+def unavailable() -> Response:
+    """The answer while PostgreSQL cannot be asked."""
+    answer = problem(503, "The database cannot be reached at the moment. Try again shortly.")
+    answer.headers["Retry-After"] = str(RETRY_AFTER)
+    return answer
 
 
 def problem_json(status: int, detail: str, misfits: Iterable[Misfit] = ()) -> bytes:
@@ -114,9 +121,7 @@ def _unprocessable(error: Unprocessable) -> Response:
 
 def _unavailable(error: Exception) -> Response:
     log.warning("database unavailable", extra={"error": _first_line(error)})
-    answer = problem(503, "The database cannot be reached at the moment. Try again shortly.")
-    answer.headers["Retry-After"] = str(RETRY_AFTER)
-    return answer
+    return unavailable()
 
 
 def _database_error(error: psycopg2.Error) -> Response:

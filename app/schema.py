@@ -18,7 +18,7 @@ import psycopg2
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
-from app import config, db
+from app import config, pool
 
 SCHEMA = config.ROOT / "db" / "schema"
 # Seconds a script may take when a person waits for it: making an index on a large table does.
@@ -45,7 +45,7 @@ def reset(timeout: float = PATIENCE) -> None:
 def _run(names: Iterable[str], timeout: float) -> None:
     """Run files of db/schema in one transaction."""
     script = "".join(_statements(name) for name in names)
-    with closing(db.connect(current_app.config["DATABASE"], timeout)) as connection:
+    with closing(pool.connect(current_app.config["DATABASE"], timeout)) as connection:
         connection.deadline = time.monotonic() + timeout
         with connection.cursor() as cursor:
             cursor.execute(f"BEGIN; {script} COMMIT;")
@@ -74,7 +74,7 @@ def prepare_command() -> None:
         return
     except psycopg2.Error as error:
         sys.exit(f"The database could not be prepared: {str(error).strip()}")
-    where = db.address(settings["DATABASE"])
+    where = pool.address(settings["DATABASE"])
     click.echo(f"Prepared {where.database} on {where.host} for {settings['APP_ENV']}.")
 
 

@@ -8,6 +8,7 @@ idle. Only `gunicorn.conf.py` imports this; nothing else knows of gevent.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import time
 from datetime import timedelta
@@ -66,7 +67,8 @@ class Body:
             with gevent.Timeout(remaining, TimeoutError("the body takes too long")):
                 data: bytes = self._body.read(size)
         except refused.ParseException as error:
-            raise OSError(str(error)) from None
+            # As if the client had gone: whose framing is broken cannot be understood further.
+            raise ConnectionResetError(errno.ECONNRESET, str(error)) from None
         self._bytes += len(data)
         return data
 
@@ -134,21 +136,27 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer a request that never reached the application."""
+        # Nothing of a request that could not be parsed is believed, its `Origin` neither.
+        environ = {"wsgi.url_scheme": "http"}
+        carried = envelope.headers(environ, self.wsgi.config["CORS_ORIGINS"])
+        request_id = environ["HTTP_X_REQUEST_ID"]
         if isinstance(exc, refused.ParseException):
             status, detail = REFUSALS.get(
                 type(exc), (400, "This is not a request as HTTP/1.1 has it.")
             )
-            self.log.warning("request refused", extra={"status": status, "error": str(exc)[:200]})
+            self.log.warning(
+                "request refused",
+                extra={"status": status, "error": str(exc)[:200], "request_id": request_id},
+            )
         else:
             status, detail = 500, "The server made a mistake. It has been logged."
-            self.log.error("unexpected error", exc_info=exc)
+            self.log.error("unexpected error", exc_info=exc, extra={"request_id": request_id})
         body = problem_json(status, detail)
-        # Nothing of a request that could not be parsed is believed, its `Origin` neither.
         headers = [
             ("Content-Type", "application/problem+json"),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
-            *envelope.headers({"wsgi.url_scheme": "http"}, self.wsgi.config["CORS_ORIGINS"]),
+            *carried,
         ]
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers)

@@ -24,7 +24,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import parse_dsn
 
-from app import create_app, db, schema
+from app import create_app, pool, schema
 from app.config import SETTINGS
 from bin import embedded_postgres
 
@@ -58,7 +58,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def database_url(postgres: str) -> Iterator[str]:
     """The URL of a database of this module's own, empty at first."""
     name = f"scheduler_test_{uuid.uuid4().hex[:12]}"
-    with closing(db.connect({"dsn": postgres}, statement_timeout=30)) as connection:
+    with closing(pool.connect({"dsn": postgres}, statement_timeout=30)) as connection:
         connection.deadline += 3600
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
@@ -97,7 +97,7 @@ def client(app: Flask) -> FlaskClient:
 @pytest.fixture
 def sql(database_url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
     """Runs a statement as somebody in `psql` would; gives the rows."""
-    with closing(db.connect({"dsn": database_url}, statement_timeout=30)) as connection:
+    with closing(pool.connect({"dsn": database_url}, statement_timeout=30)) as connection:
         connection.deadline += 3600
 
         def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:

@@ -163,9 +163,10 @@ def _fail_on_purpose() -> None:
 
 
 def _slot_id(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > MAX_ID:
+    slot = _integer(text)
+    if slot is None:
         raise _unknown_slot(text)
-    return int(text)
+    return slot
 
 
 def _unknown_slot(text: str) -> NotFound:
@@ -230,6 +231,6 @@ def _integer(value: object) -> int | None:
             return None
         case float() if value.is_integer():
             value = int(value)
-        case str() if re.fullmatch(r"[0-9]{1,10}", value):
+        case str() if re.fullmatch(r"[0-9]{1,100}", value):
             value = int(value)
     return value if isinstance(value, int) and 0 < value <= MAX_ID else None

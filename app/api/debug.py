@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from app import db, schema
+from app import schema
+from app.pool import ANSWER_WITHIN
 
 bp = Blueprint("debug", __name__)
 
@@ -15,5 +16,5 @@ bp = Blueprint("debug", __name__)
 @bp.get("/api/debug/reset")
 def reset() -> Response:
     """Drop, create and seed all tables."""
-    schema.reset(timeout=db.ANSWER_WITHIN)
+    schema.reset(timeout=ANSWER_WITHIN)
     return Response("Database Reset", mimetype="text/plain", headers={"Cache-Control": "no-store"})

@@ -45,14 +45,20 @@ CREATE TABLE IF NOT EXISTS available_interviewers (
 
 -- Every change is announced on the channel scheduler_changes when it is committed.
 -- An interview's payload says what is stored now:
---   {"id": <appointment_id>, "interview": {"student": …, "interviewer": …} or null, "at": …}
+--   {"transaction": …, "id": <appointment_id>,
+--    "interview": {"student": …, "interviewer": …} or null, "at": …}
 -- PostgreSQL folds equal payloads of one transaction into one; "at" keeps a change
 -- that was undone and done again from being told as undone.
 CREATE OR REPLACE FUNCTION tell_interview(appointment_id INTEGER, interview JSON)
 RETURNS void LANGUAGE sql AS $$
   SELECT pg_notify(
     'scheduler_changes',
-    json_build_object('id', appointment_id, 'interview', interview, 'at', clock_timestamp())::text
+    json_build_object(
+      'transaction', pg_current_xact_id()::text::bigint,
+      'id', appointment_id,
+      'interview', interview,
+      'at', clock_timestamp()
+    )::text
   )
   WHERE appointment_id IS NOT NULL
 $$;
@@ -81,7 +87,10 @@ $$;
 CREATE OR REPLACE FUNCTION tell_table_change()
 RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('scheduler_changes', json_build_object('table', TG_TABLE_NAME)::text);
+  PERFORM pg_notify(
+    'scheduler_changes',
+    json_build_object('transaction', pg_current_xact_id()::text::bigint)::text
+  );
   RETURN NULL;
 END
 $$;
