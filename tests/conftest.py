@@ -115,14 +115,15 @@ class Server:
         self.port = int(environ["PORT"])
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        self.process = subprocess.Popen(
-            ["sh", "-c", f"exec {procfile()['web']}"],
-            cwd=ROOT,
-            env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environ},
-            stdout=log.open("wb"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                ["sh", "-c", f"exec {procfile()['web']}"],
+                cwd=ROOT,
+                env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environ},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     @property
     def log(self) -> str:
