@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg2
+from click import ClickException
 from dotenv import dotenv_values
 from psycopg2.extensions import parse_dsn
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class ConfigError(Exception):
-    """A setting makes no sense. The message names it and says what would."""
+class ConfigError(ClickException):
+    """A setting makes no sense. The message names it and says what would.
+
+    The `flask` command shows this kind of exception as one line.
+    """
 
 
 def _database_url(text: str) -> str:

@@ -107,7 +107,7 @@ def book(appointment_id: str) -> Response:
             Misfit("#/interview/interviewer", "There is no interviewer with this id.")
         )
     if not outcome.is_stored:
-        raise _precondition_failed(only_free=only_free)
+        raise _precondition_failed()
     return _no_content()
 
 
@@ -142,10 +142,8 @@ def cancel(appointment_id: str) -> Response:
     outcome = db.change(CANCEL, {"appointment_id": slot, "only_free": only_free})
     if not outcome.slot_exists:
         raise _unknown_slot(appointment_id)
-    if only_free and outcome.was_booked:
-        raise _precondition_failed(only_free=True)
-    if only_booked and not outcome.was_booked:
-        raise _precondition_failed(only_free=False)
+    if only_free if outcome.was_booked else only_booked:
+        raise _precondition_failed()
     return _no_content()
 
 
@@ -176,18 +174,18 @@ def _unknown_slot(text: str) -> NotFound:
 def _preconditions() -> tuple[bool, bool]:
     """What the request asks for: only a booked slot, only a free one.
 
-    A slot has no entity tag, so a list of tags in `If-Match` never matches, and
-    one in `If-None-Match` always passes.
+    A slot has no entity tag: a list of tags in `If-None-Match` always passes, and
+    one in `If-Match` never does, as if the slot had to be both.
     """
     only_booked = "If-Match" in request.headers
-    if only_booked and not request.if_match.star_tag:
-        raise PreconditionFailed("An appointment has no entity tag to match; send If-Match: *.")
-    return only_booked, request.if_none_match.star_tag
+    names_tags = only_booked and not request.if_match.star_tag
+    return only_booked, names_tags or request.if_none_match.star_tag
 
 
-def _precondition_failed(*, only_free: bool) -> PreconditionFailed:
-    state = "already booked" if only_free else "not booked"
-    return PreconditionFailed(f"The appointment is {state}; nothing was changed.")
+def _precondition_failed() -> PreconditionFailed:
+    return PreconditionFailed(
+        "The appointment is not in the state that the request asks for; nothing was changed."
+    )
 
 
 def _interview(body: object) -> tuple[str, int]:
