@@ -40,15 +40,15 @@ LOGGING: dict[str, Any] = {
             "formatter": "logfmt",
             "filters": ["request_id"],
         },
-        "requests": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
+        "plain": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
     },
     "root": {"level": "WARNING", "handlers": ["stdout"]},
     "loggers": {
         "app": {"level": "INFO", "handlers": ["stdout"], "propagate": False},
         "gunicorn.error": {"level": "INFO", "handlers": ["stdout"], "propagate": False},
-        # Its lines come complete from `request_line`.
-        "gunicorn.access": {"level": "INFO", "handlers": ["requests"], "propagate": False},
-        "werkzeug": {"level": "INFO", "handlers": ["stdout"], "propagate": False},
+        # Its lines come complete from `request_line`; `flask run` has its own, for people.
+        "gunicorn.access": {"level": "INFO", "handlers": ["plain"], "propagate": False},
+        "werkzeug": {"level": "INFO", "handlers": ["plain"], "propagate": False},
     },
 }
 

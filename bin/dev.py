@@ -36,7 +36,8 @@ def main() -> None:
     if _is_taken(settings["PORT"]):
         sys.exit(f"Port {settings['PORT']} is in use. Choose another: PORT=8002 bin/dev")
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, _interrupt)
     with ExitStack() as stack:
         if not settings["DATABASE"]:
             print("Starting PostgreSQL; its data is kept in .postgres")

@@ -142,7 +142,8 @@ def cancel(appointment_id: str) -> Response:
     outcome = db.change(CANCEL, {"appointment_id": slot, "only_free": only_free})
     if not outcome.slot_exists:
         raise _unknown_slot(appointment_id)
-    if only_free if outcome.was_booked else only_booked:
+    is_refused = only_free if outcome.was_booked else only_booked
+    if is_refused:
         raise _precondition_failed()
     return _no_content()
 
