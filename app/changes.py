@@ -30,6 +30,7 @@ CHANNEL = "scheduler_changes"
 PROVE_EVERY = 2.0
 BELIEVED_FOR = 5.0
 RETRY_EVERY = 0.2
+STOPS_WITHIN = 0.25
 
 # Without its trigger a table changes in silence: all five must be there.
 TRIGGERS = 5
@@ -131,7 +132,7 @@ class Feed:
             self._tell(connection)
             prove_at = time.monotonic() + PROVE_EVERY
             while (seconds := prove_at - time.monotonic()) > 0 and not self._stopped.is_set():
-                if poller.poll(seconds * 1000):
+                if poller.poll(min(seconds, STOPS_WITHIN) * 1000):
                     connection.poll()
                     self._tell(connection)
 

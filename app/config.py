@@ -33,6 +33,8 @@ class ConfigError(ClickException):
 def _database_url(text: str) -> str:
     """A `postgres://` or `postgresql://` URL, freed of what copying adds."""
     url = text.strip("\"'; \t\r\n")
+    if not url:
+        return ""
     if not re.match(r"postgres(ql)?://", url):
         raise ValueError("is no postgres:// or postgresql:// URL")
     try:
@@ -80,7 +82,7 @@ def _origins(text: str) -> frozenset[str]:
         origin = word.strip().rstrip("/").lower()
         if not origin:
             continue
-        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", origin):
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", origin):
             raise ValueError("holds something that is no origin; write https://app.example")
         origins.add(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin))
     return frozenset({"*"} if "*" in origins or not origins else origins)
@@ -136,7 +138,9 @@ def read_settings(environ: Mapping[str, str] | None = None, root: Path = ROOT) -
             settings[setting.name] = setting.parse(text) if text else None
         except ValueError as error:
             raise ConfigError(f"{setting.name} {error}") from None
-    settings["DATABASE"] = _connect_arguments(settings, on_heroku="DYNO" in values)
+    settings["DATABASE"] = _connect_arguments(
+        settings, on_heroku=bool(values.get("DYNO", "").strip())
+    )
     return settings
 
 

@@ -124,7 +124,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
         """Answer one request, to a client that keeps up."""
-        if any(name in BODY_HEADERS for name, _ in req.headers):
+        names = {name for name, _ in req.headers}
+        if req.version >= (1, 1) and "HOST" not in names:
+            # RFC 9112, section 3.2: a request without Host is answered with 400.
+            raise refused.InvalidHeader("HOST", req=req)
+        if names & BODY_HEADERS:
             req.body = Body(req.body)
         sock.settimeout(TAKEN_WITHIN)
         try:
