@@ -109,7 +109,10 @@ class Feed:
                 with closing(pool.connect(self._database)) as connection:
                     self._listen(connection)
             except psycopg2.Error as error:
-                self._complain(str(error).strip().partition("\n")[0])
+                if pool.is_attached(self._database):
+                    self._complain(str(error).strip().partition("\n")[0])
+                else:
+                    self._complain("no database is attached; set DATABASE_URL")
             except Exception as error:
                 # A feed that ended here would never come back.
                 log.error("the feed failed", exc_info=error)

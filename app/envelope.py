@@ -42,6 +42,9 @@ def headers(environ: WSGIEnvironment, origins: Collection[str]) -> list[tuple[st
     if environ["wsgi.url_scheme"] == "https":
         # RFC 6797, section 7.2: never over plain HTTP.
         answer.append(("Strict-Transport-Security", "max-age=31536000"))
+    if "werkzeug.socket" in environ:
+        # `flask run` would name its versions.
+        answer.append(("Server", "werkzeug"))
     return answer + cors.response_headers(environ.get("HTTP_ORIGIN"), origins)
 
 

@@ -141,9 +141,12 @@ class Live:
             return list(self._clients)
 
     def _send(self, appointment_id: int, interview: Mapping[str, Any] | None) -> None:
+        clients = self._snapshot()
+        if not clients:
+            return
         message = {"type": "SET_INTERVIEW", "id": appointment_id, "interview": interview}
         frame = websocket.text_frame(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
-        for client in self._snapshot():
+        for client in clients:
             client.send(frame)
 
     def _ping(self) -> None:

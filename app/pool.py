@@ -116,14 +116,18 @@ class Pool:
             self._free.release()
 
     def _live_idle(self) -> Connection | None:
-        """An idle connection whose socket is silent; one with something to say has been closed."""
+        """An idle connection that PostgreSQL has not closed."""
         while self._idle:
             connection = self._idle.pop()
-            poller = select.poll()
-            poller.register(connection.fileno(), select.POLLIN)
-            if not poller.poll(0):
+            try:
+                # Reads what has come without waiting: the first time perhaps why
+                # the connection was closed, the second time that it was.
+                connection.poll()
+                connection.poll()
+            except psycopg2.Error:
+                connection.close()
+            else:
                 return connection
-            connection.close()
         return None
 
 
@@ -134,6 +138,11 @@ def is_lost(error: psycopg2.Error) -> bool:
     exception, 57P01 to 57P03 a backend told to end, crashed, or not yet ready.
     """
     return error.pgcode is None or error.pgcode.startswith(("08", "57P"))
+
+
+def is_attached(database: Mapping[str, Any]) -> bool:
+    """Whether any setting says where the database is."""
+    return bool(database.keys() - {"sslmode"})
 
 
 class Address(NamedTuple):

@@ -66,7 +66,7 @@ def prepare_command() -> None:
     try:
         prepare()
     except psycopg2.OperationalError as error:
-        if settings["DATABASE"].keys() - {"sslmode"}:
+        if pool.is_attached(settings["DATABASE"]):
             sys.exit(f"The database could not be prepared: {str(error).strip()}")
         click.echo(
             "No database is attached yet (DATABASE_URL and PG* are unset): nothing to prepare."

@@ -74,11 +74,11 @@ def _explain(settings: dict[str, Any]) -> None:
         f"""
   The API      {url}/api/days
   Try it       python3 -m http.server 8000 --directory examples/client
-               then open http://localhost:8000/?api={url}
-  Start over   curl {url}/api/debug/reset
-  Stop         Ctrl-C
-"""
+               then open http://localhost:8000/?api={url}"""
     )
+    if settings["APP_ENV"] != "production":
+        print(f"  Start over   curl {url}/api/debug/reset")
+    print("  Stop         Ctrl-C\n", flush=True)
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

