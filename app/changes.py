@@ -32,12 +32,12 @@ BELIEVED_FOR = 5.0
 RETRY_EVERY = 0.2
 STOPS_WITHIN = 0.25
 
-# Without its trigger a table changes in silence: all five must be there.
-TRIGGERS = 5
+# Without its triggers a table changes in silence: one each, and one for TRUNCATE interviews.
+TRIGGERS = 6
 COUNT_TRIGGERS = """
     SELECT count(*) AS triggers
     FROM pg_trigger
-    WHERE tgname = 'tell_change' AND tgrelid IN (
+    WHERE tgname IN ('tell_change', 'tell_truncate') AND tgenabled <> 'D' AND tgrelid IN (
       to_regclass('days'),
       to_regclass('appointments'),
       to_regclass('interviewers'),
@@ -78,6 +78,7 @@ class Feed:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self._proved_at = float("-inf")
+        self._has_begun = threading.Event()
         self._complaint = ""
 
     def subscribe(self, subscriber: Subscriber) -> None:
@@ -97,6 +98,10 @@ class Feed:
         self._stopped.set()
         if self._thread:
             self._thread.join()
+
+    def wait_until_it_has_begun(self, timeout: float) -> None:
+        """Wait until the feed has been up once, or for `timeout` seconds."""
+        self._has_begun.wait(timeout)
 
     @property
     def is_reliable(self) -> bool:
@@ -159,13 +164,12 @@ class Feed:
         for subscriber in self._subscribers:
             connection.deadline = time.monotonic() + pool.ANSWER_WITHIN
             subscriber.resumed(connection)
+        self._has_begun.set()
 
     def _tell(self, connection: pool.Connection) -> None:
         notifications, connection.notifies[:] = list(connection.notifies), []
         for notification in notifications:
             match _parse(notification.payload):
-                case {"listener": _}:
-                    pass
                 case {
                     "transaction": int(transaction_id),
                     "id": appointment_id,
@@ -174,7 +178,7 @@ class Feed:
                     self._tell_subscribers(Change(transaction_id, appointment_id, interview))
                 case {"transaction": int(transaction_id)}:
                     self._tell_subscribers(Change(transaction_id))
-                case _:
+                case {"dropped": True}:
                     self._resume(connection)
 
     def _tell_subscribers(self, change: Change) -> None:

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Flask
 from websockets.frames import CloseCode
@@ -29,9 +29,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# After how many frames in a row the sockets get time to write them.
+BURST = 100
+# Seconds that a handshake waits for the feed when the process has just begun.
+FEED_WITHIN = 2.0
+
 SELECT_INTERVIEWS = """
     SELECT
       appointments.id AS appointment_id,
+      coalesce(interviews.xmin::text::bigint, 0) AS stored_by,
       CASE WHEN interviews.id IS NOT NULL THEN
         json_build_object(
           'student', interviews.student,
@@ -52,6 +58,16 @@ def init_app(app: Flask) -> None:
     app.wsgi_app = live  # type: ignore[method-assign]
 
 
+class Told(NamedTuple):
+    """What clients know of a slot: its interview, and the transaction that stored it.
+
+    The transaction as a row's `xmin` has it, in 32 bits; 0 where there is no interview.
+    """
+
+    interview: Mapping[str, Any] | None
+    stored_by: int
+
+
 class Live:
     """The middleware and its open sockets."""
 
@@ -61,13 +77,16 @@ class Live:
         self._origins = origins
         self._clients: set[WebSocket] = set()
         self._lock = threading.Lock()
-        self._told: dict[int, Mapping[str, Any] | None] = {}
+        self._told: dict[int, Told] = {}
+        self._sent = 0
         self._is_stopping = False
         self._pinger: threading.Thread | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333), or keep its connection as a WebSocket."""
         if not websocket.is_handshake(environ):
+            # An offer to speak something else, which may be ignored (RFC 9110, section 7.8).
+            environ.pop("HTTP_UPGRADE", None)
             return self.wsgi_app(environ, start_response)
         if not cors.is_allowed(environ.get("HTTP_ORIGIN"), self._origins):
             return problem(403, "This origin may not connect.")(environ, start_response)
@@ -76,8 +95,7 @@ class Live:
         answer = websocket.answer_handshake(environ)
         if answer.status_code != 101:
             refusal = problem(answer.status_code, "This is no WebSocket handshake (RFC 6455).")
-            if "Sec-WebSocket-Version" in answer.headers:
-                refusal.headers["Sec-WebSocket-Version"] = answer.headers["Sec-WebSocket-Version"]
+            refusal.headers["Sec-WebSocket-Version"] = "13"
             return refusal(environ, start_response)
         self._serve(WebSocket(websocket.connection_of(environ), answer.serialize()), environ)
         raise websocket.handed_over(environ)
@@ -85,20 +103,24 @@ class Live:
     def changed(self, change: Change) -> None:
         """Tell every client of an interview that was changed."""
         if change.appointment_id is not None:
-            self._told[change.appointment_id] = change.interview
-            self._send(change.appointment_id, change.interview)
+            stored_by = change.transaction_id % 2**32 if change.interview else 0
+            told = Told(change.interview, stored_by)
+            if self._told.get(change.appointment_id) != told:
+                self._told[change.appointment_id] = told
+                self._send(change.appointment_id, change.interview)
 
     def resumed(self, connection: Connection) -> None:
-        """Tell every client what it has missed."""
+        """Tell every client what it has missed, also what was stored again as it was."""
         with connection.cursor() as cursor:
             cursor.execute(SELECT_INTERVIEWS)
             rows: Iterable[Any] = cursor.fetchall()
-            stored = {row.appointment_id: row.interview for row in rows}
+            stored = {row.appointment_id: Told(row.interview, row.stored_by) for row in rows}
         told, self._told = self._told, stored
-        for appointment_id in told.keys() | stored.keys():
-            interview = stored.get(appointment_id)
-            if appointment_id not in told or told[appointment_id] != interview:
-                self._send(appointment_id, interview)
+        missed = [
+            slot for slot in told.keys() | stored.keys() if told.get(slot) != stored.get(slot)
+        ]
+        for slot in missed:
+            self._send(slot, stored[slot].interview if slot in stored else None)
 
     def stop(self) -> None:
         """Close every socket: the server goes away."""
@@ -112,6 +134,8 @@ class Live:
     def _serve(self, client: WebSocket, environ: WSGIEnvironment) -> None:
         started = time.monotonic()
         self._feed.start()
+        # Who opens a socket before the feed is up would be told of every slot once it is.
+        self._feed.wait_until_it_has_begun(FEED_WITHIN)
         with self._lock:
             self._clients.add(client)
             if self._pinger is None:
@@ -148,6 +172,9 @@ class Live:
         frame = websocket.text_frame(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
         for client in clients:
             client.send(frame)
+        self._sent += 1
+        if self._sent % BURST == 0:
+            time.sleep(0)
 
     def _ping(self) -> None:
         while not self._is_stopping:

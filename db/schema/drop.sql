@@ -11,6 +11,6 @@ DROP TABLE IF EXISTS days, appointments, interviewers, interviews, available_int
 DROP FUNCTION IF EXISTS tell_interview_change, tell_table_change, tell_interview;
 
 -- A dropped table fires no trigger; who listens then compares everything.
-NOTIFY scheduler_changes;
+NOTIFY scheduler_changes, '{"dropped": true}';
 
 COMMIT;
