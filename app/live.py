@@ -36,26 +36,22 @@ FEED_WITHIN = 2.0
 
 SELECT_INTERVIEWS = """
     SELECT
-      appointments.id AS appointment_id,
-      coalesce(interviews.xmin::text::bigint, 0) AS stored_by,
-      CASE WHEN interviews.id IS NOT NULL THEN
-        json_build_object(
-          'student', interviews.student,
-          'interviewer', interviews.interviewer_id
-        )
-      END AS interview
-    FROM appointments
-    LEFT JOIN interviews ON interviews.appointment_id = appointments.id
-    ORDER BY appointments.id
+      pg_current_snapshot()::text AS snapshot,
+      coalesce(json_object_agg(slot.id, slot), '{}') AS slots
+    FROM (
+      SELECT
+        appointments.id,
+        coalesce(interviews.xmin::text::bigint, 0) AS stored_by,
+        CASE WHEN interviews.id IS NOT NULL THEN
+          json_build_object(
+            'student', interviews.student,
+            'interviewer', interviews.interviewer_id
+          )
+        END AS interview
+      FROM appointments
+      LEFT JOIN interviews ON interviews.appointment_id = appointments.id
+    ) AS slot
 """
-
-
-def init_app(app: Flask) -> None:
-    """Wrap the application: WebSocket handshakes are answered here, all else passes."""
-    live = Live(app.wsgi_app, app.extensions["changes"], app.config["CORS_ORIGINS"])
-    app.extensions["live"] = live
-    app.extensions["changes"].subscribe(live)
-    app.wsgi_app = live  # type: ignore[method-assign]
 
 
 class Told(NamedTuple):
@@ -68,6 +64,31 @@ class Told(NamedTuple):
     stored_by: int
 
 
+class Snapshot(NamedTuple):
+    """Which transactions a statement saw (PostgreSQL's pg_snapshot)."""
+
+    xmax: int
+    in_progress: frozenset[int]
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """Read PostgreSQL's text for it, `xmin:xmax:xip,xip`."""
+        _, xmax, in_progress = text.split(":")
+        return cls(int(xmax), frozenset(map(int, filter(None, in_progress.split(",")))))
+
+    def saw(self, transaction_id: int) -> bool:
+        """Whether what this transaction changed was there."""
+        return transaction_id < self.xmax and transaction_id not in self.in_progress
+
+
+def init_app(app: Flask) -> None:
+    """Wrap the application: WebSocket handshakes are answered here, all else passes."""
+    live = Live(app.wsgi_app, app.extensions["changes"], app.config["CORS_ORIGINS"])
+    app.extensions["live"] = live
+    app.extensions["changes"].subscribe(live)
+    app.wsgi_app = live  # type: ignore[method-assign]
+
+
 class Live:
     """The middleware and its open sockets."""
 
@@ -78,6 +99,7 @@ class Live:
         self._clients: set[WebSocket] = set()
         self._lock = threading.Lock()
         self._told: dict[int, Told] = {}
+        self._resumed = Snapshot(0, frozenset())
         self._sent = 0
         self._is_stopping = False
         self._pinger: threading.Thread | None = None
@@ -102,19 +124,22 @@ class Live:
 
     def changed(self, change: Change) -> None:
         """Tell every client of an interview that was changed."""
-        if change.appointment_id is not None:
+        if change.appointment_id is not None and not self._resumed.saw(change.transaction_id):
             stored_by = change.transaction_id % 2**32 if change.interview else 0
-            told = Told(change.interview, stored_by)
-            if self._told.get(change.appointment_id) != told:
-                self._told[change.appointment_id] = told
-                self._send(change.appointment_id, change.interview)
+            self._told[change.appointment_id] = Told(change.interview, stored_by)
+            self._send(change.appointment_id, change.interview)
 
     def resumed(self, connection: Connection) -> None:
         """Tell every client what it has missed, also what was stored again as it was."""
         with connection.cursor() as cursor:
             cursor.execute(SELECT_INTERVIEWS)
-            rows: Iterable[Any] = cursor.fetchall()
-            stored = {row.appointment_id: Told(row.interview, row.stored_by) for row in rows}
+            row: Any = cursor.fetchone()
+        # What it saw may be notified only now, and would go back in time.
+        self._resumed = Snapshot.parse(row.snapshot)
+        stored = {
+            int(slot): Told(known["interview"], known["stored_by"])
+            for slot, known in row.slots.items()
+        }
         told, self._told = self._told, stored
         missed = [
             slot for slot in told.keys() | stored.keys() if told.get(slot) != stored.get(slot)
