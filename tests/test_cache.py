@@ -17,7 +17,8 @@ from flask.testing import FlaskClient
 
 from app import create_app, schema
 from app.cache import Cache
-from tests.conftest import LISTENERS, Answer, Proxy, Server, Threads, ask, booking, wait_for
+from tests.conftest import LISTENERS, Answer, Server, Threads, ask, booking, wait_for
+from tests.faults import Proxy
 
 Sql = Callable[..., Any]
 Serve = Callable[..., Server]

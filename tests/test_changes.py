@@ -12,7 +12,8 @@ from flask import Flask
 
 from app import changes, pool, schema
 from app.changes import Change, Feed
-from tests.conftest import LISTENERS, Proxy, Threads, wait_for
+from tests.conftest import LISTENERS, Threads, wait_for
+from tests.faults import Proxy
 
 Sql = Callable[..., Any]
 

@@ -10,17 +10,8 @@ import pytest
 from flask import Flask
 
 from app import create_app, schema
-from tests.conftest import (
-    Answer,
-    Postgres,
-    Proxy,
-    Server,
-    Threads,
-    ask,
-    booking,
-    connected,
-    wait_for,
-)
+from tests.conftest import Answer, Server, Threads, ask, booking, connected, wait_for
+from tests.faults import Postgres, Proxy
 
 Sql = Callable[..., Any]
 Serve = Callable[..., Server]

@@ -22,7 +22,8 @@ from flask.testing import FlaskClient
 from psycopg2.extensions import parse_dsn
 
 from app import create_app, generation, schema
-from tests.conftest import Server, as_url, free_port, wait_for
+from tests.conftest import Server, free_port, wait_for
+from tests.faults import as_url
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 MakeApp = Callable[..., Flask]

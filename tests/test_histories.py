@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import requests
 
 from app import create_app, schema
 from tests.conftest import Server
 from tests.histories import Operation, is_linearizable
+
+requests = pytest.importorskip("requests")
 
 CONDITION = {"book free": {"If-None-Match": "*"}, "edit": {"If-Match": "*"}}
 

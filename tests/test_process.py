@@ -20,7 +20,6 @@ import pytest
 
 from tests.conftest import (
     ROOT,
-    Postgres,
     Server,
     Threads,
     ask,
@@ -31,6 +30,7 @@ from tests.conftest import (
     procfile,
     wait_for,
 )
+from tests.faults import Postgres
 
 Sql = Callable[..., Any]
 Serve = Callable[..., Server]
