@@ -113,7 +113,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: finish the requests at hand, let everybody else go."""
         super().handle_exit(sig, frame)
-        gevent.spawn(self._dismiss)
+        if self.booted:
+            gevent.spawn(self._dismiss)
 
     def _dismiss(self) -> None:
         self.wsgi.extensions["live"].stop()
