@@ -121,7 +121,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
         gevent.sleep(LAST_REQUEST_WITHIN)
         hub = gevent.get_hub()
         for timeout in list(self._waiting):
-            hub.loop.run_callback(timeout.greenlet.throw, timeout)
+            hub.loop.run_callback(self._let_go, timeout)
+
+    def _let_go(self, timeout: IdleTimeout) -> None:
+        # Its next request may have come meanwhile; that one is answered.
+        if timeout in self._waiting:
+            timeout.greenlet.throw(timeout)
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
         """Answer one request, to a client that keeps up."""
