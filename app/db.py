@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 from flask import Flask, Response, current_app, request
 
@@ -75,7 +76,11 @@ def change(statement: str, parameters: Mapping[str, Any]) -> Any:
 
 
 def _is_committed(cursor: psycopg2.extensions.cursor, transaction_id: str) -> bool:
-    cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+    try:
+        cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+    except psycopg2.errors.InvalidParameterValue:
+        # "In the future": PostgreSQL crashed before anything of it had reached the disk.
+        return False
     row: Any = cursor.fetchone()
     status = row[0]
     if status == "in progress":

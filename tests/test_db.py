@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from app import create_app, schema
+from app import create_app, db, pool, schema
 from tests.conftest import Answer, Server, Threads, ask, booking, connected, wait_for
 from tests.faults import Postgres, Proxy
 
@@ -215,6 +216,16 @@ def own(postgres_of_our_own: Postgres) -> Postgres:
     with create_app({"DATABASE_URL": postgres_of_our_own.url, "APP_ENV": "test"}).app_context():
         schema.reset()
     return postgres_of_our_own
+
+
+def test_a_transaction_that_a_crash_forgot_was_not_committed(app: Flask) -> None:
+    with (
+        closing(pool.connect(app.config["DATABASE"])) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT (pg_current_xact_id()::text::bigint + 1000)::text AS later")
+        row: Any = cursor.fetchone()
+        assert not db._is_committed(cursor, row.later)
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
