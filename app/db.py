@@ -17,6 +17,7 @@ import psycopg2.errors
 import psycopg2.extensions
 from flask import Flask, Response, current_app, request
 
+from app.errors import Unavailable
 from app.pool import CONNECTION_WITHIN, Connection, Pool, is_lost
 
 Result = TypeVar("Result")
@@ -55,17 +56,21 @@ def change(statement: str, parameters: Mapping[str, Any]) -> Any:
     booking would find its own first try in its way.
     """
     in_doubt: str | None = None
+    begun_on = ""
     row: Any = None
 
     def run(connection: Connection) -> Any:
-        nonlocal in_doubt, row
+        nonlocal in_doubt, begun_on, row
         with connection.cursor() as cursor:
             if in_doubt and _is_committed(cursor, in_doubt):
+                if connection.server_started != begun_on:
+                    # After a crash it may be another's transaction that has this id now.
+                    raise Unavailable("PostgreSQL restarted in the middle of a commit")
                 return row
             in_doubt = None
             cursor.execute("BEGIN; " + statement, parameters)
             row = cursor.fetchone()
-            in_doubt = row.transaction_id
+            in_doubt, begun_on = row.transaction_id, connection.server_started
             cursor.execute("COMMIT")
             return row
 

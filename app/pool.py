@@ -30,7 +30,12 @@ ANSWER_WITHIN = 2.5
 
 
 class Connection(psycopg2.extensions.connection):
-    """A connection that gives up when PostgreSQL has not answered by its deadline."""
+    """A connection that gives up when PostgreSQL has not answered by its deadline.
+
+    `server_started` says since when the PostgreSQL at the other end is up.
+    """
+
+    server_started: str
 
     def __init__(self, dsn: str, *, deadline: float, **kwargs: Any) -> None:
         self.deadline = deadline
@@ -82,7 +87,12 @@ def connect(
     connection.autocommit = True
     with connection.cursor() as cursor:
         # As a statement: PgBouncer refuses it as a connection option.
-        cursor.execute("SET statement_timeout = %s", [int(statement_timeout * 1000)])
+        cursor.execute(
+            "SET statement_timeout = %s; SELECT pg_postmaster_start_time()::text",
+            [int(statement_timeout * 1000)],
+        )
+        row: Any = cursor.fetchone()
+        connection.server_started = row[0]
     return connection
 
 
