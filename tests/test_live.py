@@ -898,8 +898,11 @@ class Picture:
                 self.slots[str(message["id"])]["interview"] = message["interview"]
 
 
+@pytest.mark.parametrize(
+    "steps", [32, pytest.param(313, id="5,000 writes", marks=pytest.mark.slow)]
+)
 def test_every_picture_is_right_after_many_writes_with_gaps(
-    server: Server, serve: Serve, sql: Sql
+    server: Server, serve: Serve, sql: Sql, steps: int
 ) -> None:
     other = serve()
     servers = [server, other]
@@ -908,7 +911,7 @@ def test_every_picture_is_right_after_many_writes_with_gaps(
 
     def write(number: int) -> None:
         choose = random.Random(number)
-        for step in range(32):
+        for step in range(steps):
             path = f"/api/appointments/{choose.randint(1, 4)}"
             if choose.random() < 0.3:
                 answer = ask(choose.choice(servers), "DELETE", path)
