@@ -141,11 +141,9 @@ class Live:
             for slot, known in row.slots.items()
         }
         told, self._told = self._told, stored
-        missed = [
-            slot for slot in told.keys() | stored.keys() if told.get(slot) != stored.get(slot)
-        ]
-        for slot in missed:
-            self._send(slot, stored[slot].interview if slot in stored else None)
+        for slot in sorted(told.keys() | stored.keys()):
+            if told.get(slot) != stored.get(slot):
+                self._send(slot, stored[slot].interview if slot in stored else None)
 
     def stop(self) -> None:
         """Close every socket: the server goes away."""
