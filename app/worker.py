@@ -2,15 +2,13 @@
 
 It answers what gunicorn itself refuses with a problem like every other error,
 lets go of clients that stall, and stops within seconds however many connections
-idle. Only `gunicorn.conf.py` imports this; nothing else knows of gevent.
+idle. Only `gunicorn.conf.py` imports this.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
-import time
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
@@ -19,16 +17,15 @@ import gevent
 from gunicorn import util
 from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.http import errors as refused
+from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 from app import envelope, logs
 from app.errors import problem_json
+from app.framing import DISCARD_BYTES, Body, Response
 
-# Seconds for a whole body to arrive, and for a client to take its answer.
-BODY_WITHIN = 20.0
+# Seconds for a client to take its answer.
 TAKEN_WITHIN = 20.0
-# An unwanted body is read on up to here, so that its sender comes to read the answer.
-DISCARD_BYTES = 10 * 1024 * 1024
 # Seconds a connection may still idle once the server stops.
 LAST_REQUEST_WITHIN = 0.5
 
@@ -41,36 +38,6 @@ REFUSALS = {
     refused.UnsupportedTransferCoding: (501, "Only the transfer coding chunked is understood."),
     refused.ForbiddenProxyRequest: (403, "This proxy may not speak for others."),
 }
-
-
-class Body:
-    """A request's body that has to arrive in time, whatever its length says."""
-
-    def __init__(self, body: Any) -> None:
-        self._body = body
-        self._deadline: float | None = None
-        self._bytes = 0
-
-    @property
-    def failed(self) -> bool:
-        """Whether the connection is out of step; gunicorn closes it then."""
-        return bool(self._body.failed)
-
-    def read(self, size: int | None = None) -> bytes:
-        """Read as `io.RawIOBase.read`; raises `TimeoutError` or `OSError`."""
-        if self._deadline is None:
-            self._deadline = time.monotonic() + BODY_WITHIN
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0 or self._bytes > DISCARD_BYTES:
-            raise TimeoutError("the body takes too long")
-        try:
-            with gevent.Timeout(remaining, TimeoutError("the body takes too long")):
-                data: bytes = self._body.read(size)
-        except refused.ParseException as error:
-            # As if the client had gone: whose framing is broken cannot be understood further.
-            raise ConnectionResetError(errno.ECONNRESET, str(error)) from None
-        self._bytes += len(data)
-        return data
 
 
 class IdleTimeout(gevent.Timeout):
@@ -95,8 +62,7 @@ class Logger(GunicornLogger):  # type: ignore[misc]
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         """Log a request that was answered."""
-        seconds = request_time.total_seconds()
-        self.access_log.info(logs.request_line(environ, resp.status_code, resp.sent, seconds))
+        logs.write_request(environ, resp.status_code, resp.sent, request_time.total_seconds())
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -105,6 +71,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting: set[IdleTimeout] = set()
+
+    def init_process(self) -> None:
+        """Start to serve; gunicorn answers with the class that it finds in its module."""
+        wsgi.Response = Response
+        super().init_process()
 
     def timeout_ctx(self) -> IdleTimeout:
         """gunicorn waits inside this for a request's line and headers."""

@@ -133,16 +133,16 @@ def is_running(pid: int) -> bool:
 
 
 class Server:
-    """The Procfile's own `web:` line, run as Heroku runs it."""
+    """The Procfile's own `web:` line (or another command), run as Heroku runs it."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], log: Path, command: str | None = None) -> None:
         self.port = int(environ["PORT"])
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         self._count = int(environ.get("WEB_CONCURRENCY", 2))
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                ["sh", "-c", f"exec {procfile()['web']}"],
+                ["sh", "-c", f"exec {command or procfile()['web']}"],
                 cwd=ROOT,
                 env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environ},
                 stdout=output,
