@@ -83,7 +83,7 @@ def seeded(environ: dict[str, str], sql: Sql) -> None:
     with create_app(environ).app_context():
         schema.reset()
     sql(f"INSERT INTO appointments VALUES ({MARKED}, 'now', 1)")
-    sql(f"INSERT INTO interviews VALUES ({MARKED}, 'mark', 1, {MARKED})")
+    sql(f"INSERT INTO interviews VALUES (DEFAULT, 'mark', 1, {MARKED})")
 
 
 @pytest.fixture
@@ -399,7 +399,7 @@ def test_a_cascade_and_a_truncate_tell_every_slot_concerned(server: Server, sql:
         sql("INSERT INTO interviews VALUES (92, 'Cyd', 1, 3)")
         sql("TRUNCATE interviewers CASCADE")
         sql("INSERT INTO interviewers VALUES (1, 'x', 'x')")
-        sql(f"INSERT INTO interviews VALUES ({MARKED}, 'mark', 1, {MARKED})")
+        sql(f"INSERT INTO interviews VALUES (DEFAULT, 'mark', 1, {MARKED})")
         heard = told(clients, sql)
         assert heard[0] == frame(3, "Cyd")
         assert sorted(heard[1:3]) == sorted([frame(3, None), frame(MARKED, None)])
@@ -687,7 +687,7 @@ def test_the_real_server_pings_every_25_seconds(server: Server) -> None:
 
 def test_a_threaded_server_tells_the_same(app: Flask, sql: Sql) -> None:
     sql(f"INSERT INTO appointments VALUES ({MARKED}, 'now', 1)")
-    sql(f"INSERT INTO interviews VALUES ({MARKED}, 'mark', 1, {MARKED})")
+    sql(f"INSERT INTO interviews VALUES (DEFAULT, 'mark', 1, {MARKED})")
     with threaded(app) as port:
         assert ask(port, "GET", "/").status == 404
         with listening(port, sql) as clients:
