@@ -4,7 +4,7 @@ It starts what it needs and stops it: a PostgreSQL, this server by the Procfile'
 line, bare gunicorn with constant answers. Nothing leaves the machine.
 
     .venv/bin/python bench/run.py
-    .venv/bin/python bench/run.py --only reads --rounds 5 --seconds 10 --svg docs/bench.svg
+    .venv/bin/python bench/run.py --only reads --rounds 5 --seconds 10 --svg docs/reads.svg
     .venv/bin/python bench/run.py --only race --checks 20000 --kill-listeners
 
 `BENCH_DATABASE_URL` names a PostgreSQL to use, where it may make and drop databases of
@@ -140,7 +140,7 @@ def _options() -> argparse.Namespace:
     add("--only", action="append", choices=PARTS, help="only this part; may be repeated")
     add("--rounds", type=int, default=5, help="of which the median is shown (5)")
     add("--seconds", type=float, default=10, help="each round of a load, in whole seconds (10)")
-    add("--svg", type=Path, metavar="FILE", help="draw the reads, as docs/bench.svg shows them")
+    add("--svg", type=Path, metavar="FILE", help="draw the reads, as docs/reads.svg shows them")
     for name, value, purpose in (
         ("--against", "NAME=URL", "another server to measure; may be repeated"),
         ("--against-pid", "NAME=PID", "its process, where the one that listens is not it"),
