@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import statistics
 import subprocess
@@ -111,20 +112,33 @@ def test_a_million_requests_leave_the_memory_flat(
     app: object, serve: Callable[..., Server]
 ) -> None:
     server = serve()
-    paths = ["/api/days", "/api/appointments", "/api/interviewers", "/api/nothing"]
+
+    def request(method: str, path: str, body: bytes = b"") -> bytes:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    reads = [request("GET", f"/api/{name}") for name in ("days", "appointments", "interviewers")]
+    batch = [
+        *(reads * 32),
+        request("GET", "/api/nothing"),
+        request("PUT", "/api/appointments/1", b"{"),
+        request("PUT", "/api/appointments/2", json.dumps(booking("Ada")).encode()),
+        request("DELETE", "/api/appointments/2"),
+    ]
+    assert len(batch) == 100
 
     def ask_often(count: int) -> None:
         """Requests of every kind, many on each connection."""
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            batch = b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths)
-            for _ in range(count // (25 * len(paths))):
-                connection.sendall(batch * 25)
+            for _ in range(count // len(batch)):
+                connection.sendall(b"".join(batch))
                 answers = 0
                 rest = b""
-                while answers < 25 * len(paths):
-                    data = rest + connection.recv(1 << 20)
-                    answers += data.count(b"HTTP/1.1 ")
-                    rest = data[-8:] if b"HTTP/1.1" not in data[-8:] else b""
+                while answers < len(batch):
+                    received = connection.recv(1 << 20)
+                    assert received, "the server hung up"
+                    answers += (rest + received).count(b"HTTP/1.1 ")
+                    rest = (rest + received)[-8:]
 
     def memory() -> float:
         """Megabytes that the workers hold in memory."""
