@@ -112,7 +112,7 @@ def connected(url: str, **options: str) -> Iterator[Callable[..., list[tuple[Any
         def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
             with connection.cursor() as cursor:
                 cursor.execute(statement, parameters)
-                return cursor.fetchall() if cursor.description else []
+                return cursor.fetchall() if cursor.description is not None else []
 
         yield run
 
