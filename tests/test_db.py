@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -200,6 +200,40 @@ def test_a_change_that_was_not_answered_in_time_is_not_made_later(
     assert sql("SELECT count(*) FROM interviews") == [(1,)]
 
 
+FILL_DISK = """
+    CREATE FUNCTION fill_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+    END
+    $$;
+    CREATE TRIGGER fill_disk BEFORE INSERT OR UPDATE OR DELETE ON interviews
+    FOR EACH ROW EXECUTE FUNCTION fill_disk()
+"""
+
+
+def test_a_full_disk_is_unavailable_to_writes_and_delays_nothing(
+    serve: Serve, app: Flask, sql: Sql
+) -> None:
+    server = serve()
+    sql(FILL_DISK)
+    try:
+        for method, path, body in [
+            ("PUT", "/api/appointments/2", booking("A")),
+            ("DELETE", "/api/appointments/1", None),
+        ]:
+            answer = ask(server, method, path, body)
+            assert_unavailable(answer)
+            assert answer.seconds < 1
+            assert b"extend" not in answer.body
+        for path in ("/api/days", "/api/appointments", "/api/interviewers"):
+            assert ask(server, "GET", path).status == 200
+        assert "No space left on device" in server.log
+    finally:
+        sql("DROP FUNCTION fill_disk CASCADE")
+    assert ask(server, "PUT", "/api/appointments/2", booking("A")).status == 204
+    assert sql("SELECT count(*) FROM interviews") == [(2,)]
+
+
 # PostgreSQL itself
 
 
@@ -304,16 +338,25 @@ def test_a_silent_postgresql_is_unavailable_in_time(serve: Serve, own: Postgres)
     assert answer.json["2"]["interview"] == {"student": "C", "interviewer": 1}
 
 
-def test_a_wrong_password_is_unavailable_and_not_told(serve: Serve, own: Postgres) -> None:
+@contextmanager
+def passwords_demanded(own: Postgres) -> Iterator[Sql]:
+    """Lets in who knows the password, which is `right`; gives a `psql` that is in already."""
     hba = own.folder / "pg_hba.conf"
     rules = hba.read_text()
     with connected(own.url) as sql:
         sql("ALTER ROLE postgres PASSWORD 'right'")
-    hba.write_text("local all all scram-sha-256\n")
-    own.control("reload")
-    try:
-        url = f"{own.url}&password=s3cret"
-        server = serve(DATABASE_URL=url)
+        hba.write_text("local all all scram-sha-256\n")
+        own.control("reload")
+        try:
+            yield sql
+        finally:
+            hba.write_text(rules)
+            own.control("reload")
+
+
+def test_a_wrong_password_is_unavailable_and_not_told(serve: Serve, own: Postgres) -> None:
+    with passwords_demanded(own):
+        server = serve(DATABASE_URL=f"{own.url}&password=s3cret")
         for _ in range(4):
             answer = ask(server, "GET", "/api/days")
             assert_unavailable(answer)
@@ -321,11 +364,24 @@ def test_a_wrong_password_is_unavailable_and_not_told(serve: Serve, own: Postgre
             assert "password" not in answer.body.decode()
         assert "s3cret" not in server.log
         assert "password authentication failed" in server.log
-        right = serve(DATABASE_URL=url.replace("s3cret", "right"))
-        assert ask(right, "GET", "/api/days").status == 200
-    finally:
-        hba.write_text(rules)
-        own.control("reload")
+
+
+def test_a_password_that_is_changed_meanwhile_is_unavailable_until_it_is_right_again(
+    serve: Serve, own: Postgres
+) -> None:
+    with passwords_demanded(own) as sql:
+        server = serve(DATABASE_URL=f"{own.url}&password=right")
+        workers = server.workers
+        assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+        sql("ALTER ROLE postgres PASSWORD 'changed'")
+        sql(KILL)
+        for _ in range(4):
+            assert_unavailable(ask(server, "PUT", "/api/appointments/2", booking("Bob")))
+            assert_unavailable(ask(server, "GET", "/api/appointments"))
+        sql("ALTER ROLE postgres PASSWORD 'right'")
+        wait_for(lambda: ask(server, "GET", "/api/appointments").status == 200, 2)
+        assert ask(server, "PUT", "/api/appointments/2", booking("Cyd")).status == 204
+        assert sorted(server.workers) == sorted(workers)
 
 
 def test_a_database_that_does_not_exist_is_unavailable(serve: Serve, own: Postgres) -> None:
