@@ -158,6 +158,17 @@ def test_every_relative_link_resolves(document: Path, target: str) -> None:
         assert anchor in anchors(resolved)
 
 
+def test_every_promise_names_tests_that_exist() -> None:
+    text = (ROOT / "docs/promises.md").read_text(encoding="utf-8")
+    promises = re.split(r"^(\d+)\. \*\*", text, flags=re.MULTILINE)[1:]
+    assert [int(number) for number in promises[::2]] == list(range(1, len(promises) // 2 + 1))
+    for promise in promises[1::2]:
+        named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", promise)
+        assert named, promise
+        for file, test in named:
+            assert f"def {test}" in (ROOT / "tests" / file).read_text(encoding="utf-8"), test
+
+
 def imported(module: Path) -> set[str]:
     """The modules of the application that one imports, dotted, without `app.`."""
     found = set()
