@@ -54,7 +54,8 @@ class Cache:
         self._feed = feed
         self._lock = threading.Lock()
         # For each path that can be stored, the last query: its answer serves
-        # as long as the generation is the one in which it was begun.
+        # as long as the generation is the one in which it was begun. For other
+        # paths, only while somebody waits for the answer.
         self._queries: dict[str, Query] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -67,15 +68,8 @@ class Cache:
             return self._ask(environ).send(environ, start_response)
         begun_in = generation.current()
         query = self._queries.get(path)
-        if query is None:
-            response = self._ask(environ)
-            if response.is_storable:
-                self._queries[path] = query = Query(begun_in)
-                query.response = response
-                query.done.set()
-            return response.send(environ, start_response)
-        if query.begun_in != begun_in:
-            query = self._renew(path, begun_in, environ)
+        if query is None or query.begun_in != begun_in:
+            query = self._join_or_begin(path, begun_in, environ)
         if not query.done.is_set():
             query.done.wait(SHARED_WITHIN)
         if query.response is None:
@@ -101,21 +95,26 @@ class Cache:
 
         return self.wsgi_app(environ, start)
 
-    def _renew(self, path: str, begun_in: bytes, environ: WSGIEnvironment) -> Query:
+    def _join_or_begin(self, path: str, begun_in: bytes, environ: WSGIEnvironment) -> Query:
         """Join the query that was begun in this generation, or begin it."""
         with self._lock:
-            query = self._queries[path]
-            if query.begun_in == begun_in:
+            query = self._queries.get(path)
+            if query and query.begun_in == begun_in:
                 return query
             query = self._queries[path] = Query(begun_in)
         try:
             query.response = self._ask(environ)
-            if not query.response.is_storable:
-                # An error is for those who waited for it; the next one asks again.
-                query.begun_in = b""
         finally:
+            if query.response is None or not query.response.is_storable:
+                self._drop(path, query)
             query.done.set()
         return query
+
+    def _drop(self, path: str, query: Query) -> None:
+        """Keep an error for those only who wait for it; the next one asks again."""
+        with self._lock:
+            if self._queries.get(path) is query:
+                del self._queries[path]
 
     def _ask(self, environ: WSGIEnvironment) -> Response:
         """Let the application answer a GET."""
@@ -124,7 +123,9 @@ class Cache:
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             started[:] = [status, headers]
 
-        body = self.wsgi_app({**environ, "REQUEST_METHOD": "GET"}, start)
+        # For everybody who waits: no matter which host name this one asked for.
+        asked = {**environ, "REQUEST_METHOD": "GET", "HTTP_HOST": "localhost"}
+        body = self.wsgi_app(asked, start)
         try:
             status, headers = started
             response = Response(status, headers, b"".join(body))
