@@ -5,8 +5,8 @@ Knows HTTP, not this API: `app.representation` says what may be stored.
 Promises: on one machine, a read sees every write that was answered before the
 read began, whichever process answered. Between machines it sees it as soon as
 PostgreSQL's notification arrives; while the change feed is down, nothing stored
-is used. One query a change and process, however many wait
-for it. Memory holds one response for each path that can be stored.
+is used. One query a change and process, however many wait for it. Memory holds
+one response for each path that can be stored.
 """
 
 from __future__ import annotations
