@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from urllib.parse import urlsplit
 
 # An empty PING as a server sends it, an empty PONG as a client does: masked, with zeros.
@@ -100,17 +99,6 @@ class Audience:
             self._selector.unregister(one)
             one.close()
         self._sockets.clear()
-
-    def __enter__(self) -> Audience:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _received(self, seconds: float) -> Iterator[tuple[socket.socket, bytes]]:
         for key, _ in self._selector.select(seconds):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import closing
 from functools import partial
 
 from bench import database, load, servers, table
@@ -32,7 +33,7 @@ def run(setting: Setting) -> Samples:
 
 
 def _sizes(server: Server) -> dict[str, int]:
-    with Client(server.url) as client:
+    with closing(Client(server.url)) as client:
         return {path: len(client.request("GET", path).body) for path in servers.PATHS}
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 from urllib.parse import urlsplit
@@ -72,7 +72,7 @@ def bare(sizes: Mapping[str, int]) -> Iterator[Server]:
 def given(name: str, url: str, pid: int | None, database_url: str | None) -> Server:
     """A server that somebody else has started; raises `NotReadyError` where it is not there."""
     try:
-        with Client(url) as client:
+        with closing(Client(url)) as client:
             client.get(PATHS[0])
     except OSError as error:
         raise NotReadyError(f"{name} does not answer at {url}: {error}") from error
@@ -139,7 +139,7 @@ def _is_ready(process: subprocess.Popen[bytes], url: str, path: str) -> bool:
     deadline = time.monotonic() + READY_WITHIN
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with Client(url) as client:
+            with closing(Client(url)) as client:
                 if client.request("GET", path).status == 200:
                     # Every worker is to have booted, and its feed to listen.
                     time.sleep(1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 
 from bench import database, load, procfs, servers, table
@@ -52,7 +53,7 @@ def _weigh(setting: Setting, url: str) -> None:
 def _weights(server: Server) -> list[int]:
     assert server.pid is not None
     weights = []
-    with Audience() as audience:
+    with closing(Audience()) as audience:
         for step in STEPS:
             audience.join(server.url, step - len(audience))
             weights.append(procfs.memory_bytes(server.pid))
@@ -63,7 +64,7 @@ def _tell(url: str) -> None:
     with (
         servers.ours(url) as one,
         servers.ours(url) as other,
-        Audience() as audience,
+        closing(Audience()) as audience,
     ):
         for server in (one, other):
             audience.join(server.url, AUDIENCE // 2)
@@ -103,7 +104,7 @@ def _disturb(setting: Setting, url: str) -> None:
     with (
         servers.ours(url) as quiet,
         servers.ours(url) as crowded,
-        Audience() as audience,
+        closing(Audience()) as audience,
     ):
         audience.join(crowded.url, STEPS[-1])
         with audience.kept_alive():

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from typing import IO, NamedTuple
 
 from app.config import ROOT
@@ -84,7 +85,7 @@ def _note(output: IO[bytes], lines: list[tuple[float, str]]) -> None:
 
 
 def _first_answer(process: subprocess.Popen[bytes], url: str) -> float:
-    with Client(url) as client:
+    with closing(Client(url)) as client:
         while process.poll() is None:
             try:
                 if client.request("GET", servers.PATHS[0]).status == 200:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import closing
 
 from bench import database, servers, table
 from bench.client import Client
@@ -49,7 +50,7 @@ def _row(week: Week, name: str, medians: dict[str, list[float]]) -> Sequence[str
 def _medians(server: Server, week: Week) -> list[float]:
     """The seconds of each path's GET after a booking."""
     seconds: dict[str, list[float]] = {path: [] for path in PATHS}
-    with Client(server.url) as writer, Client(server.url) as reader:
+    with closing(Client(server.url)) as writer, closing(Client(server.url)) as reader:
         for number in range(CHANGES + 1):
             for path in PATHS:
                 writer.book(1 + number * 37 % week.appointments, f"Student {time.monotonic_ns()}")

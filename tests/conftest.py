@@ -8,7 +8,9 @@ in a test is a mock of the database, the server or a socket.
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -27,7 +29,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import parse_dsn
 
-from app import create_app, pool, schema
+from app import create_app, generation, pool, schema
 from app.config import SETTINGS
 from bin import embedded_postgres
 from tests.faults import Proxy, as_url
@@ -90,10 +92,28 @@ def environ(database_url: str) -> dict[str, str]:
 def app(environ: dict[str, str]) -> Iterator[Flask]:
     """The application, on a freshly seeded database."""
     app = create_app(environ)
-    with app.app_context():
-        schema.reset()
+    reseed(app)
     yield app
     app.extensions["changes"].stop()
+
+
+def reseed(app: Flask) -> None:
+    """Seed the database afresh, and forget what is stored from the test before."""
+    with app.app_context():
+        schema.reset()
+    generation.advance()
+
+
+@pytest.fixture
+def log(app: Flask) -> Iterator[io.StringIO]:
+    """What the application logs during the test."""
+    handlers = {handler.name: handler for handler in logging.getLogger("app").handlers}
+    handler = handlers["stdout"]
+    assert isinstance(handler, logging.StreamHandler)
+    text = io.StringIO()
+    before = handler.setStream(text)
+    yield text
+    handler.setStream(before)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import gzip
 import http.client
 import io
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, generation, schema
-from tests.conftest import Server, wait_for
+from app import create_app
+from tests.conftest import Server, reseed, wait_for
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 Tables = Callable[[], dict[str, list[tuple[Any, ...]]]]
@@ -43,10 +42,7 @@ def application(database_url: str) -> Iterator[Flask]:
 @pytest.fixture
 def app(application: Flask) -> Flask:
     """That application, on a freshly seeded database."""
-    with application.app_context():
-        schema.reset()
-    # What is stored is from the test before.
-    generation.advance()
+    reseed(application)
     return application
 
 
@@ -55,18 +51,6 @@ def tables(sql: Sql) -> Tables:
     """Gives all rows of all tables."""
     names = ["days", "appointments", "interviewers", "interviews", "available_interviewers"]
     return lambda: {name: sql(f"SELECT * FROM {name} ORDER BY id") for name in names}
-
-
-@pytest.fixture
-def log(app: Flask) -> Iterator[io.StringIO]:
-    """What the application logs during the test."""
-    handlers = {handler.name: handler for handler in logging.getLogger("app").handlers}
-    handler = handlers["stdout"]
-    assert isinstance(handler, logging.StreamHandler)
-    text = io.StringIO()
-    before = handler.setStream(text)
-    yield text
-    handler.setStream(before)
 
 
 def slots(client: FlaskClient) -> Any:

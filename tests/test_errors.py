@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import logging
 import socket
 import threading
 import time
@@ -21,8 +20,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import parse_dsn
 
-from app import create_app, generation, schema
-from tests.conftest import Server, free_port, wait_for
+from app import create_app, schema
+from tests.conftest import Server, free_port, reseed, wait_for
 from tests.faults import as_url
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -60,23 +59,8 @@ def application(make_app: MakeApp) -> Flask:
 @pytest.fixture
 def app(application: Flask) -> Flask:
     """That application, on a freshly seeded database."""
-    with application.app_context():
-        schema.reset()
-    # What is stored is from the test before.
-    generation.advance()
+    reseed(application)
     return application
-
-
-@pytest.fixture
-def log(app: Flask) -> Iterator[io.StringIO]:
-    """What the application logs during the test."""
-    handlers = {handler.name: handler for handler in logging.getLogger("app").handlers}
-    handler = handlers["stdout"]
-    assert isinstance(handler, logging.StreamHandler)
-    text = io.StringIO()
-    before = handler.setStream(text)
-    yield text
-    handler.setStream(before)
 
 
 def assert_problem(headers: Any, body: bytes, status: int) -> None:
