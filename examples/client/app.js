@@ -86,7 +86,8 @@ function store(id, interview) {
 
 const slotsOf = (day) => day.appointments.map((id) => state.appointments[id]).filter(Boolean);
 const dayOf = (id) => state.days.find((day) => day.appointments.includes(id));
-const interviewer = (id) => state.interviewers[id] ?? { id, name: `interviewer ${id}` };
+const interviewer = (id) =>
+  state.interviewers[id] ?? { id, name: id ? `interviewer ${id}` : "nobody" };
 const describe = ({ student, interviewer: id }) => `${student} with ${interviewer(id).name}`;
 const same = (one, other) =>
   one?.student === other?.student && one?.interviewer === other?.interviewer;
@@ -97,7 +98,8 @@ function whole(id) {
   const ids = new Set(dayOf(id).interviewers);
   // Whoever has left the day stays a choice for the interview they still have.
   if (held) ids.add(held);
-  return { ...slot, interviewer: held && interviewer(held), choices: [...ids].map(interviewer) };
+  const choices = [...ids].map(interviewer);
+  return { ...slot, interviewer: slot.interview && interviewer(held), choices };
 }
 
 // Drawing

@@ -14,7 +14,14 @@ export function follow(base, { reload, change, show }) {
 
   function connect() {
     clearTimeout(retryTimer);
-    const opened = (socket = new WebSocket(url));
+    let opened;
+    try {
+      opened = socket = new WebSocket(url);
+    } catch {
+      // An https page may not even try ws:, except to its own machine.
+      lose();
+      return;
+    }
     opened.onopen = async () => {
       // What changed while nobody listened is told to nobody: read it, then it is live.
       try {
@@ -59,7 +66,7 @@ export function follow(base, { reload, change, show }) {
     clearTimeout(pongTimer);
     const lost = socket;
     socket = null;
-    lost.close();
+    lost?.close();
     show("reconnecting");
     // Longer each time, and at random: a server that comes back is not met by all at once.
     const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** attempts++);

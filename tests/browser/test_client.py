@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -469,6 +470,33 @@ def test_an_origin_that_is_not_allowed_is_told_so(serve: Serve, window: Open, si
     one.page.goto("about:blank")  # it tries again and again
     one.means(r"console: .*CORS policy", r"failed: GET", r"console: .*ERR_FAILED")
     one.means(r"console: WebSocket .* 403")
+
+
+def test_an_interview_with_nobody_is_shown_and_can_be_edited(
+    server: Server, window: Open, sql: Sql
+) -> None:
+    sql("INSERT INTO interviews (student, appointment_id) VALUES ('Ada', 2)")
+    one = window(server)
+    expect(one.slot("1pm")).to_contain_text("Ada")
+    expect(one.slot("1pm")).to_contain_text("with nobody")
+    one.press("1pm", "Edit")
+    one.fill("1pm", "Ada", "Tori Malcolm")
+    one.press("1pm", "Save")
+    expect(one.slot("1pm")).to_contain_text("with Tori Malcolm")
+
+
+def test_on_an_https_page_a_server_on_http_is_named_as_the_mistake(browser: Browser) -> None:
+    page = browser.new_page()
+    folder = ROOT / "examples" / "client"
+
+    def give(route: Route) -> None:
+        route.fulfill(path=folder / (urlsplit(route.request.url).path[1:] or "index.html"))
+
+    page.route("https://client.example/**", give)
+    page.goto("https://client.example/?api=http://api.example")
+    expect(page.locator("body")).to_contain_text("a browser calls https addresses only")
+    expect(page.locator("#connection")).to_have_text("Reconnecting…")
+    page.context.close()
 
 
 def test_all_can_be_done_from_the_keyboard(server: Server, window: Open) -> None:
