@@ -26,8 +26,8 @@ from bin import embedded_postgres  # noqa: E402
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM."""
     os.chdir(ROOT)
-    from_file = dotenv_values(ROOT / ".env").get("APP_ENV")
-    os.environ.setdefault("APP_ENV", from_file or "development")
+    given = [os.environ.get("APP_ENV"), dotenv_values(ROOT / ".env").get("APP_ENV")]
+    os.environ["APP_ENV"] = next((name for name in given if name and name.strip()), "development")
     os.environ["FLASK_SKIP_DOTENV"] = "1"  # app.config reads the files, in its own order
     try:
         settings = config.read_settings()

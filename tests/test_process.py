@@ -22,6 +22,7 @@ from tests.conftest import (
     ROOT,
     Server,
     Threads,
+    accepts,
     ask,
     booking,
     connected,
@@ -362,6 +363,29 @@ def test_a_dripping_body_delays_nobody_else(serve: Serve, prepared: None) -> Non
             )
         for _ in range(10):
             assert ask(server, "PUT", "/api/appointments/2", booking("A")).seconds < 1
+
+
+# bin/dev
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_for_development_a_blank_environment_is_unset_too(
+    environ: dict[str, str], blank: str
+) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "bin" / "dev.py"],
+        env={**os.environ, **environ, "APP_ENV": blank, "PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: process.poll() is not None or accepts(port))
+        # Not there in production.
+        assert ask(port, "GET", "/api/debug/reset").status == 200
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 # Connections to PostgreSQL
