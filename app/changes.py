@@ -167,9 +167,9 @@ class Feed:
         self._has_begun.set()
 
     def _tell(self, connection: pool.Connection) -> None:
-        notifications, connection.notifies[:] = list(connection.notifies), []
-        for notification in notifications:
-            match _parse(notification.payload):
+        # A subscriber that asks PostgreSQL something may get more of them with the answer.
+        while connection.notifies:
+            match _parse(connection.notifies.pop(0).payload):
                 case {
                     "transaction": int(transaction_id),
                     "id": appointment_id,

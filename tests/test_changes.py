@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from flask import Flask
 
 from app import changes, pool, schema
 from app.changes import Change, Feed
-from tests.conftest import LISTENERS, Threads, wait_for
+from tests.conftest import LISTENERS, Threads, connected, wait_for
 from tests.faults import Proxy
 
 Sql = Callable[..., Any]
@@ -288,6 +289,32 @@ def test_a_feed_that_was_cut_off_comes_back_and_says_so(
     told()
     sql("DELETE FROM interviews WHERE appointment_id = 2")
     assert told() == [(2, None)]
+
+
+def test_a_change_that_comes_while_the_feed_catches_up_is_told_at_once(
+    app: Flask, sql: Sql
+) -> None:
+    class Late(Recorder):
+        """Whose question what is stored is answered after somebody's change."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.statements: list[str] = []
+
+        def resumed(self, connection: pool.Connection) -> None:
+            super().resumed(connection)
+            for statement in self.statements:
+                sql(statement)
+                time.sleep(0.1)
+                super().resumed(connection)
+
+    late = Late()
+    feed = start(Feed(app.config["DATABASE"]), late)
+    late.statements = [BOOK_2]
+    with connected(app.config["DATABASE"]["dsn"]) as run:
+        run("SELECT pg_notify('scheduler_changes', '{\"dropped\": true}')")
+    wait_for(lambda: any(isinstance(event, Change) for event in list(late.events.queue)), 1)
+    feed.stop()
 
 
 def test_a_feed_that_cannot_connect_is_not_relied_on_until_it_is_back(
