@@ -165,6 +165,9 @@ class Live:
                 atexit.register(self.stop)
                 self._pinger = threading.Thread(target=self._ping, name="pinger", daemon=True)
                 self._pinger.start()
+        if self._is_stopping:
+            # Came too late for `stop` to know it.
+            client.close(CloseCode.GOING_AWAY)
         request_id = environ["HTTP_X_REQUEST_ID"]
         log.info("socket opened", extra={"sockets": len(self._clients), "request_id": request_id})
         try:

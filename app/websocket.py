@@ -167,7 +167,8 @@ class WebSocket:
                     self._heard(event)
             replies = [reply for reply in self._protocol.data_to_send() if reply != SEND_EOF]
             if self._protocol.close_expected():
-                code = self._protocol.close_code or CloseCode.NO_STATUS_RCVD.value
+                close = self._protocol.close_rcvd or self._protocol.close_sent
+                code = close.code if close else CloseCode.NO_STATUS_RCVD.value
                 self._finish(b"".join(replies), code)
             elif replies:
                 self.send(b"".join(replies))

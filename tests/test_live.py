@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -731,6 +732,23 @@ def closed_with(client: ClientConnection) -> int | None:
     return client.close_code
 
 
+def test_the_log_says_with_which_code_a_socket_was_closed(server: Server) -> None:
+    def open_as(request_id: str) -> ClientConnection:
+        return open_socket(server, additional_headers={"X-Request-ID": request_id})
+
+    with open_as("client-says-why-1") as client:
+        client.close(4001)
+    with open_as("client-says-nothing") as client:
+        client.socket.shutdown(socket.SHUT_RDWR)
+    with open_as("message-too-large") as client, contextlib.suppress(ConnectionClosed):
+        client.send("x" * 70_000)
+        client.recv(5)
+    closed = {"client-says-why-1": 4001, "client-says-nothing": 1006, "message-too-large": 1009}
+    for request_id, code in closed.items():
+        line = rf'msg="socket closed" code={code} .*request_id={request_id}\n'
+        wait_for(lambda: re.search(line, server.log), 5)  # noqa: B023
+
+
 def test_stopping_closes_every_socket_with_1001_within_5_seconds(
     serve: Serve, seeded: None
 ) -> None:
@@ -749,13 +767,32 @@ def test_stopping_closes_every_socket_with_1001_within_5_seconds(
             assert read_all(connection)[-1] == (8, CloseCode.GOING_AWAY.to_bytes(2, "big"))
 
 
+def test_a_socket_that_opens_while_the_server_stops_is_closed_with_1001(
+    serve: Serve, gap: Callable[[], Any]
+) -> None:
+    codes: list[int | None] = []
+
+    def open_one(server: Server) -> None:
+        with open_socket(server) as client:
+            codes.append(closed_with(client))
+
+    with gap(), Threads() as threads:
+        # A handshake waits for a feed that has never been up.
+        server = serve()
+        threads.start(open_one, server)
+        time.sleep(0.5)
+        assert server.stop() < 5
+        threads.join()
+    assert codes == [CloseCode.GOING_AWAY]
+
+
 def test_a_reload_closes_every_socket_and_new_ones_open(serve: Serve, seeded: None) -> None:
     server = serve()
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(open_socket(server)) for _ in range(10)]
         server.process.send_signal(signal.SIGHUP)
         for client in clients:
-            assert closed_with(client) in {CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART}
+            assert closed_with(client) == CloseCode.GOING_AWAY
         # Workers that leave refuse new ones; their successors do not.
         with wait_for(lambda: _opened(server)) as client:
             client.send("ping")
