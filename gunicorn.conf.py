@@ -30,15 +30,18 @@ workers = settings["WEB_CONCURRENCY"]
 # kilobytes. With threads, as many idle clients as there are threads stop the API.
 worker_class = Worker
 worker_connections = 10_000
-# A connection is a file; systems allow a process 1,024 until it asks for more.
-_, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+# A connection is a file; systems allow a process 1,024 or fewer until it asks for more.
+# macOS may have no limit, and refuses to be asked for none.
+allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+wanted = 10_240 if most == resource.RLIM_INFINITY else most
+if allowed != resource.RLIM_INFINITY:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, wanted), most))
 
 # Heroku's router keeps an idle connection for 90 s; who closes first must be it,
 # or a request is sent into a connection that is just being closed.
 keepalive = 95
-# Requests have this long to finish when the server stops. None takes longer, and
-# Heroku kills after 30 s.
+# Requests have this long to finish when the server stops; what takes longer is cut
+# off. Heroku kills after 30 s.
 graceful_timeout = 4
 # Where a worker shows that it is alive: a disk can block for longer than the timeout.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
