@@ -64,6 +64,7 @@ class Cache:
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return self._pass(environ, start_response)
         path = environ["PATH_INFO"].removesuffix("/")
+        # With a query the same thing has any number of names: nothing is stored for those.
         if environ.get("QUERY_STRING") or not self._feed.is_reliable:
             return self._ask(environ).send(environ, start_response)
         begun_in = generation.current()

@@ -3,7 +3,9 @@
 The only module that reads the environment. `.env` and then `.env.<APP_ENV>`,
 both optional and in the project's root, fill in what the environment leaves
 unset; a blank value counts as unset everywhere. What makes no sense is refused
-when the server starts, in words, never when a request arrives.
+when the server starts, in words, never when a request arrives. One exception:
+gunicorn reads WEB_CONCURRENCY before this, and ends in a traceback where it is
+blank or no number.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
 
 
 def _seconds(text: str) -> float:
-    """Seconds below 25: Heroku's router gives up on a request after 30."""
+    """Seconds up to 25: Heroku's router gives up on a request after 30."""
     try:
         seconds = float(text)
     except ValueError:
@@ -72,6 +74,7 @@ def _seconds(text: str) -> float:
 
 
 def _switch(text: str) -> bool:
+    """True in four words; anything else is off."""
     return text.lower() in {"1", "true", "yes", "on"}
 
 

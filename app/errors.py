@@ -21,25 +21,22 @@ log = logging.getLogger(__name__)
 # Seconds after which a client should try again (RFC 9110, section 10.2.3).
 RETRY_AFTER = 2
 
-# SQLSTATE classes, and two codes, that pass or that whoever runs the database must mend:
-# connection, cannot connect now, resources, login, name of the database, object locked,
-# operator intervention (a statement's time limit is one), system error, corrupt; then
-# a failover's read-only server, deadlock, and tables that nobody has created yet.
+# SQLSTATE classes and codes that pass, or that whoever runs the database must mend.
 UNAVAILABLE = (
-    "08",
-    "28",
-    "3D",
-    "3F",
-    "40",
-    "42501",
-    "42P01",
-    "42703",
-    "25006",
-    "53",
-    "55",
-    "57",
-    "58",
-    "XX",
+    "08",  # connection exception
+    "25006",  # read-only: the follower, during a failover
+    "28",  # login
+    "3D",  # no database of that name
+    "3F",  # no schema of that name
+    "40",  # deadlock, serialization
+    "42501",  # privileges
+    "42703",  # a column that nobody has created yet
+    "42P01",  # a table that nobody has created yet
+    "53",  # resources: memory, disk, connections
+    "55",  # locked, not in the right state
+    "57",  # operator: shutdown, a statement's time limit
+    "58",  # system error
+    "XX",  # corrupt
 )
 
 
@@ -123,7 +120,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unprocessable(error: Unprocessable) -> Response:
-    return problem(422, "; ".join(misfit.detail for misfit in error.misfits), error.misfits)
+    return problem(422, " ".join(misfit.detail for misfit in error.misfits), error.misfits)
 
 
 def _unavailable(error: Exception) -> Response:

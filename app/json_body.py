@@ -47,7 +47,7 @@ def read() -> object:
 def _read_bytes() -> bytes:
     declared = request.content_length
     if declared is not None and declared > MAX_BYTES:
-        raise RequestEntityTooLarge(f"A body may have {MAX_BYTES} bytes.")
+        raise RequestEntityTooLarge(f"A body may have at most {MAX_BYTES} bytes.")
     try:
         body = request.environ["wsgi.input"].read(MAX_BYTES + 1 if declared is None else declared)
     except TimeoutError:
@@ -55,7 +55,7 @@ def _read_bytes() -> bytes:
     except (OSError, ValueError):
         raise BadRequest("The body's transfer encoding is broken.") from None
     if len(body) > MAX_BYTES:
-        raise RequestEntityTooLarge(f"A body may have {MAX_BYTES} bytes.")
+        raise RequestEntityTooLarge(f"A body may have at most {MAX_BYTES} bytes.")
     if declared is not None and len(body) < declared:
         raise ClientDisconnected("The body is shorter than its Content-Length.")
     return bytes(body)

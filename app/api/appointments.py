@@ -215,7 +215,7 @@ def _student_complaint(student: object) -> str | None:
         case str() if not student.strip():
             return "student must not be blank."
         case str() if len(student) > MAX_STUDENT:
-            return f"student may have {MAX_STUDENT} characters."
+            return f"student may have at most {MAX_STUDENT} characters."
         case str() if re.search("[\0\ud800-\udfff]", student):
             return "student holds a character that PostgreSQL cannot store."
         case str():
