@@ -292,8 +292,10 @@ def test_a_feed_that_was_cut_off_comes_back_and_says_so(
 
 
 def test_a_change_that_comes_while_the_feed_catches_up_is_told_at_once(
-    app: Flask, sql: Sql
+    app: Flask, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(changes, "PROVE_EVERY", 30)
+
     class Late(Recorder):
         """Whose question what is stored is answered after somebody's change."""
 
@@ -313,7 +315,7 @@ def test_a_change_that_comes_while_the_feed_catches_up_is_told_at_once(
     late.statements = [BOOK_2]
     with connected(app.config["DATABASE"]["dsn"]) as run:
         run("SELECT pg_notify('scheduler_changes', '{\"dropped\": true}')")
-    wait_for(lambda: any(isinstance(event, Change) for event in list(late.events.queue)), 1)
+    wait_for(lambda: any(isinstance(event, Change) for event in list(late.events.queue)), 5)
     feed.stop()
 
 

@@ -780,7 +780,7 @@ def test_a_socket_that_opens_while_the_server_stops_is_closed_with_1001(
         # A handshake waits for a feed that has never been up.
         server = serve()
         threads.start(open_one, server)
-        time.sleep(0.5)
+        time.sleep(1)
         assert server.stop() < 5
         threads.join()
     assert codes == [CloseCode.GOING_AWAY]
