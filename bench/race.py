@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
-from app.changes import COUNT_TRIGGERS
+from app.changes import SELECT_TRIGGERS
 from app.live import SELECT_INTERVIEWS
 from bench import database, procfs, servers, table
 from bench.client import Client
@@ -42,7 +42,7 @@ KILL_LISTENERS = """
     FROM pg_stat_activity
     WHERE datname = current_database() AND query = ANY(%(asked_last)s)
 """
-ASKED_BY_LISTENERS = {"asked_last": [COUNT_TRIGGERS, SELECT_INTERVIEWS]}
+ASKED_BY_LISTENERS = {"asked_last": [SELECT_TRIGGERS, SELECT_INTERVIEWS]}
 
 
 class Disturbances(NamedTuple):

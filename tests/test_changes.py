@@ -271,8 +271,50 @@ def test_the_feed_is_not_relied_on_without_the_tables_and_their_triggers(
     wait_for(lambda: any(isinstance(event, list) for event in list(recorder.events.queue)))
 
 
-def test_the_feed_is_not_relied_on_while_a_trigger_is_disabled(feed: Feed, sql: Sql) -> None:
-    sql("ALTER TABLE interviews DISABLE TRIGGER USER")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        # As pg_dump has it: the rows first, then the triggers.
+        pytest.param(f"DROP TRIGGER tell_change ON interviews; {BOOK_2}; {{trigger}}", id="dump"),
+        pytest.param(
+            f"ALTER TABLE interviews DISABLE TRIGGER USER; {BOOK_2};"
+            " ALTER TABLE interviews ENABLE TRIGGER USER",
+            id="disabled triggers",
+        ),
+        pytest.param("ALTER TABLE interviews ALTER student TYPE text USING 'Ada'"),
+        pytest.param("ALTER TABLE interviews DROP student, ADD student text DEFAULT 'Ada'"),
+    ],
+)
+def test_what_changes_in_silence_is_compared(
+    feed: Feed, recorder: Recorder, sql: Sql, statement: str
+) -> None:
+    ((trigger,),) = sql(
+        "SELECT pg_get_triggerdef(oid) FROM pg_trigger"
+        " WHERE tgname = 'tell_change' AND tgrelid = 'interviews'::regclass"
+    )
+    sql(f"BEGIN; {statement.format(trigger=trigger)}; COMMIT")
+    stored = sql("SELECT appointment_id, student FROM interviews ORDER BY 1")
+    assert "Ada" in {student for _, student in stored}
+    wait_for(lambda: stored in list(recorder.events.queue), 5)
+    assert feed.is_reliable
+
+
+def test_a_reset_is_compared_once(
+    app: Flask, feed: Feed, recorder: Recorder, told: Told, sql: Sql
+) -> None:
+    with app.app_context():
+        schema.reset()
+    time.sleep(3 * changes.PROVE_EVERY)
+    assert [event for event in told() if isinstance(event, list)] == [[(1, "Archie Cohen")]]
+
+
+@pytest.mark.parametrize(
+    "statement", ["DISABLE TRIGGER USER", "ENABLE REPLICA TRIGGER tell_change"]
+)
+def test_the_feed_is_not_relied_on_while_a_trigger_is_disabled(
+    feed: Feed, sql: Sql, statement: str
+) -> None:
+    sql(f"ALTER TABLE interviews {statement}")
     wait_for(lambda: not feed.is_reliable, 5)
     sql("ALTER TABLE interviews ENABLE TRIGGER USER")
     wait_for(lambda: feed.is_reliable, 5)
@@ -314,6 +356,7 @@ def test_a_change_that_comes_while_the_feed_catches_up_is_told_at_once(
     feed = start(Feed(app.config["DATABASE"]), late)
     late.statements = [BOOK_2]
     with connected(app.config["DATABASE"]["dsn"]) as run:
+        run("ALTER TABLE days DISABLE TRIGGER USER, ENABLE TRIGGER USER")
         run("SELECT pg_notify('scheduler_changes', '{\"dropped\": true}')")
     wait_for(lambda: any(isinstance(event, Change) for event in list(late.events.queue)), 5)
     feed.stop()

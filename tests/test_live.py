@@ -88,9 +88,10 @@ def seeded(environ: dict[str, str], sql: Sql) -> None:
 
 
 @pytest.fixture
-def server(shared: Server, seeded: None) -> Server:
-    """The real server on a freshly seeded database."""
-    return shared
+def server(shared: Server, seeded: None, sql: Sql) -> Server:
+    """The real server on a freshly seeded database, when it has heard of that."""
+    with listening(shared, sql):
+        return shared
 
 
 def mark(sql: Sql) -> str:
