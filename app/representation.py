@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # A smaller body fits into one packet anyway.
 COMPRESS_FROM_BYTES = 500
+# Characters of Accept-Encoding: no browser's is near; longer ones cost time and memory.
+LONGEST_ACCEPT_ENCODING = 500
 
 Headers = list[tuple[str, str]]
 
@@ -55,7 +57,12 @@ class Response:
             if self._matches(environ.get("HTTP_IF_NONE_MATCH")):
                 start_response("304 Not Modified", list(self._not_modified))
                 return []
-            if self._gzipped and _accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
+            accepted = environ.get("HTTP_ACCEPT_ENCODING", "")
+            if (
+                self._gzipped
+                and len(accepted) <= LONGEST_ACCEPT_ENCODING
+                and _accepts_gzip(accepted)
+            ):
                 headers, body = self._gzipped
         start_response(self.status, list(headers))
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

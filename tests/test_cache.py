@@ -159,6 +159,13 @@ def test_a_body_worth_it_is_compressed_for_who_accepts_that(week: FlaskClient, p
         assert "Accept-Encoding" in answer.headers["Vary"]
 
 
+def test_an_accept_encoding_that_goes_on_and_on_is_not_read(week: FlaskClient) -> None:
+    for repetitions in (200, 100_000):
+        answer = week.get("/api/days", headers={"Accept-Encoding": "gzip, " * repetitions})
+        assert answer.status_code == 200
+        assert "Content-Encoding" not in answer.headers
+
+
 def test_a_small_body_is_not_compressed(stored: FlaskClient) -> None:
     answer = stored.get("/api/days", headers={"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in answer.headers
