@@ -3,12 +3,14 @@
 A history is linearizable (Herlihy and Wing, 1990) if each operation can be given
 a moment between its call and its return so that, done one after another at these
 moments, they answer as they did. The search is Wing and Gong's, with Lowe's
-memory of what was tried.
+memory of what was tried. Operations that ended nobody knows how would make it
+endless; so it does one only where it opens a way that was closed without it.
 """
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 State = str | None
@@ -28,41 +30,90 @@ class Operation(NamedTuple):
     returned_at: float
 
 
+class Place(NamedTuple):
+    """A place in the search.
+
+    Of the operations whose outcome is known, all before `first` are done, and so are
+    the ones in `done`; of the others, the ones in `carried_out`.
+    """
+
+    first: int
+    done: frozenset[int]
+    state: State
+    carried_out: frozenset[int]
+
+
 def is_linearizable(history: list[Operation], state: State = None) -> bool:
     """Whether the history of one slot, which starts in `state`, is linearizable."""
-    operations = [
-        operation._replace(returned_at=math.inf) if operation.outcome == "unknown" else operation
-        for operation in history
-        if not (operation.kind == "read" and operation.outcome == "unknown")
+    seen = {operation.outcome for operation in history if operation.kind == "read"}
+    operations = sorted(
+        (
+            # Students that nobody saw are as good as one.
+            operation if operation.value in seen else operation._replace(value="unseen")
+            for operation in history
+        ),
+        key=lambda operation: operation.called_at,
+    )
+    known = [operation for operation in operations if operation.outcome != "unknown"]
+    unknown = [
+        operation
+        for operation in operations
+        if operation.outcome == "unknown" and operation.kind != "read"
     ]
-    operations.sort(key=lambda operation: operation.called_at)
-    # A place in the search: all operations before `first` are done, so are the ones in
-    # `done`, and the slot is in `state`.
-    to_try: list[tuple[int, frozenset[int], State]] = [(0, frozenset(), state)]
-    tried = set(to_try)
-    while to_try:
-        first, done, state = to_try.pop()
-        possible = _possible_next(operations, first, done)
-        if all(operations[index].outcome == "unknown" for index in possible):
+    tried: dict[tuple[int, frozenset[int], State], list[frozenset[int]]] = defaultdict(list)
+    ways = [iter([Place(0, frozenset(), state, frozenset())])]
+    while ways:
+        place = next(ways[-1], None)
+        if place is None:
+            ways.pop()
+            continue
+        if place.first == len(known):
             # What is left may never have happened.
             return True
-        for index in possible:
-            after_first, after_done = first, done | {index}
-            while after_first in after_done:
-                after_done -= {after_first}
-                after_first += 1
-            for after in _states_after(operations[index], state):
-                place = (after_first, after_done, after)
-                if place not in tried:
-                    tried.add(place)
-                    to_try.append(place)
+        before = tried[place.first, place.done, place.state]
+        # Who has come here with less carried out has more to choose from.
+        if not any(carried_out <= place.carried_out for carried_out in before):
+            before.append(place.carried_out)
+            ways.append(_next_places(place, known, unknown))
     return False
+
+
+def _next_places(place: Place, known: list[Operation], unknown: list[Operation]) -> Iterator[Place]:
+    possible = _possible_next(known, place.first, place.done)
+    after = {index: _states_after(known[index], place.state) for index in possible}
+    for index in possible:
+        changes_nothing = known[index].kind == "read" or known[index].outcome == 412
+        if changes_nothing and after[index]:
+            # Done now, it closes no way.
+            yield _with_done(place, index, place.state)
+            return
+    for index in possible:
+        for state in after[index]:
+            yield _with_done(place, index, state)
+    earliest_return = min(known[index].returned_at for index in possible)
+    alike = set()
+    for index, operation in enumerate(unknown):
+        if operation.called_at > earliest_return:
+            break
+        # Of two that do the same, the one called first can be used wherever the other can.
+        if index not in place.carried_out and (operation.kind, operation.value) not in alike:
+            alike.add((operation.kind, operation.value))
+            for state in _states_after(operation, place.state):
+                yield place._replace(state=state, carried_out=place.carried_out | {index})
+
+
+def _with_done(place: Place, index: int, state: State) -> Place:
+    first, done = place.first, place.done | {index}
+    while first in done:
+        done -= {first}
+        first += 1
+    return place._replace(first=first, done=done, state=state)
 
 
 def _possible_next(operations: list[Operation], first: int, done: frozenset[int]) -> list[int]:
     """The operations that were called before any that is not done had returned."""
     possible = []
-    earliest_return = math.inf
+    earliest_return = operations[first].returned_at
     for index in range(first, len(operations)):
         if index in done:
             continue
@@ -74,15 +125,14 @@ def _possible_next(operations: list[Operation], first: int, done: frozenset[int]
 
 
 def _states_after(operation: Operation, state: State) -> list[State]:
-    """The states in which the operation can leave the slot, given how it ended."""
+    """The one state in which the operation leaves the slot, none if it cannot have been done."""
     if operation.kind == "read":
         return [state] if operation.outcome == state else []
     is_refused = (operation.kind == "book free" and state is not None) or (
         operation.kind == "edit" and state is None
     )
-    after = None if operation.kind == "cancel" else operation.value
-    if operation.outcome == "unknown":
-        return [state] if is_refused else [state, after]
     if operation.outcome == 412:
         return [state] if is_refused else []
-    return [] if is_refused else [after]
+    if is_refused:
+        return []
+    return [None if operation.kind == "cancel" else operation.value]

@@ -85,6 +85,21 @@ def test_the_checker_accepts_what_can_have_been(history: list[Operation]) -> Non
     assert is_linearizable(history, initial)
 
 
+def test_the_checker_decides_also_where_the_end_of_many_is_unknown() -> None:
+    history = []
+    for moment in range(0, 300, 3):
+        student = f"student {moment}"
+        history += [
+            op("book free", student, "unknown", moment, moment + 1),
+            op("cancel", None, "unknown", moment, moment + 1),
+            op("edit", f"another {moment}", 204, moment + 1, moment + 2),
+            op("read", None, f"another {moment}", moment + 2, moment + 3),
+        ]
+    assert is_linearizable(history)
+    history.append(op("read", None, "another 0", 400, 401))
+    assert not is_linearizable(history)
+
+
 class Client:
     """Does random things to the slots, one at a time, and writes down what it saw."""
 
