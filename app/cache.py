@@ -3,15 +3,17 @@
 Knows HTTP, not this API: `app.representation` says what may be stored.
 
 Promises: on one machine, a read sees every write that was answered before the
-read began, whichever process answered. Between machines it sees it as soon as
-PostgreSQL's notification arrives; while the change feed is down, nothing stored
-is used. One query a change and process, however many wait for it. Memory holds
-one response for each path that can be stored.
+read began, and every change that a read which ended before has shown, whichever
+process answered. Between machines it sees it as soon as PostgreSQL's notification
+arrives; while the change feed is down, nothing stored is used. One query a change
+and process, however many wait for it. Memory holds one response for each path
+that can be stored.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 # Seconds to wait for a query that another request has begun.
 SHARED_WITHIN = 4.8
+# Seconds until which a query is repeated where another process saw something else.
+AGREED_WITHIN = 0.4
 
 
 def init_app(app: Flask) -> None:
@@ -66,7 +70,8 @@ class Cache:
         path = environ["PATH_INFO"].removesuffix("/")
         # With a query the same thing has any number of names: nothing is stored for those.
         if environ.get("QUERY_STRING") or not self._feed.is_reliable:
-            return self._ask(environ).send(environ, start_response)
+            asked = self._ask(path, environ, Query(generation.current()))
+            return asked.send(environ, start_response)
         begun_in = generation.current()
         query = self._queries.get(path)
         if query is None or query.begun_in != begun_in:
@@ -104,7 +109,7 @@ class Cache:
                 return query
             query = self._queries[path] = Query(begun_in)
         try:
-            query.response = self._ask(environ)
+            query.response = self._ask(path, environ, query)
         finally:
             if query.response is None or not query.response.is_storable:
                 self._drop(path, query)
@@ -117,7 +122,20 @@ class Cache:
             if self._queries.get(path) is query:
                 del self._queries[path]
 
-    def _ask(self, environ: WSGIEnvironment) -> Response:
+    def _ask(self, path: str, environ: WSGIEnvironment, query: Query) -> Response:
+        """Let the application answer, again where another process has seen something else."""
+        until = time.monotonic() + AGREED_WITHIN
+        while True:
+            response = self._ask_once(environ)
+            if (
+                not response.is_storable
+                or generation.agrees(path, response.fingerprint, query.begun_in)
+                or time.monotonic() > until
+            ):
+                return response
+            query.begun_in = generation.current()
+
+    def _ask_once(self, environ: WSGIEnvironment) -> Response:
         """Let the application answer a GET."""
         started: list[Any] = []
 

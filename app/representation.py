@@ -36,7 +36,9 @@ class Response:
         self._gzipped: tuple[Headers, bytes] | None = None
         if not self.is_storable:
             return
-        self._tag = hashlib.blake2b(body, digest_size=12).hexdigest()
+        digest = hashlib.blake2b(body, digest_size=12).digest()
+        self.fingerprint = int.from_bytes(digest[:8], "big")
+        self._tag = digest.hex()
         shared = [
             *(pair for pair in headers if pair[0] != "Content-Length"),
             # Weak: the gzipped form is another sequence of bytes for the same thing.

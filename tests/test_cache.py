@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, schema
+from app import create_app, generation, schema
 from app.cache import Cache
 from tests.conftest import LISTENERS, Answer, Server, Threads, ask, booking, wait_for
 from tests.faults import Proxy
@@ -303,6 +303,75 @@ def test_a_process_that_was_never_asked_before_asks_once_too(
         assert answers == []
     assert [answer.status for answer in answers] == [200] * 50
     assert queries(proxy) == 1
+
+
+def test_after_one_process_showed_a_change_none_shows_the_past(
+    serve: Serve, app: Flask, proxy: Proxy, sql: Sql
+) -> None:
+    server = serve(DATABASE_URL=proxy.url)
+    warm(server, proxy)
+    # A change that nobody has told of yet, however fast somebody reads it.
+    sql("BEGIN; SET LOCAL session_replication_role = replica")
+    sql("UPDATE interviewers SET name = 'Eve'; COMMIT")
+    # With a query string it is not answered from what is stored.
+    paths = ["/api/interviewers?anew", *["/api/interviewers"] * 20]
+    assert [ask(server, "GET", path).json["1"]["name"] for path in paths] == ["Eve"] * 21
+
+
+@pytest.fixture
+def another_process() -> Callable[[str, int], bool]:
+    """What another process says that it sees at a path, in the present generation."""
+    own = generation._own
+
+    def sees(path: str, seen: int) -> bool:
+        generation.take(own + 1)
+        try:
+            return generation.agrees(path, seen, generation.current())
+        finally:
+            generation.take(own)
+
+    return sees
+
+
+def test_processes_that_see_the_same_agree(another_process: Callable[[str, int], bool]) -> None:
+    now = generation.current()
+    assert generation.agrees("/api/days", 7, now)
+    assert another_process("/api/days", 7)
+    assert another_process("/api/interviewers", 8)
+    assert generation.agrees("/api/days", 7, now)
+    assert generation.current() == now
+
+
+def test_who_sees_something_else_makes_what_is_stored_old(
+    another_process: Callable[[str, int], bool],
+) -> None:
+    now = generation.current()
+    assert generation.agrees("/api/days", 7, now)
+    assert not another_process("/api/days", 8)
+    assert generation.current() != now
+    # The other asks again, and shows it to somebody.
+    assert another_process("/api/days", 8)
+    shown_in = generation.current()
+    # A query that was begun before may have brought the past.
+    assert not generation.agrees("/api/days", 7, now)
+    assert generation.current() != shown_in
+    assert generation.agrees("/api/days", 9, generation.current())
+
+
+def test_a_query_that_saw_something_else_than_another_process_is_made_again(
+    stored: FlaskClient, another_process: Callable[[str, int], bool]
+) -> None:
+    expected = stored.get("/api/days").data
+    generation.advance()
+    another_process("/api/days", 7)
+    before = generation.current()
+    assert stored.get("/api/days").data == expected
+    after = generation.current()
+    assert after != before
+    # Made in the new generation, in which it is stored.
+    assert stored.get("/api/days").data == expected
+    assert not another_process("/api/days", 7)
+    assert generation.current() != after
 
 
 @each_path
