@@ -171,10 +171,10 @@ class Feed:
             self._proved_at = float("-inf")
             self._complain("tables or triggers are missing; run: flask db prepare")
             return
-        if not known:
-            self._log_listening(connection)
         if self._triggers != known:
             self._resume(connection)
+        if not known:
+            self._log_listening(connection)
         self._proved_at = time.monotonic()
 
     def _resume(self, connection: pool.Connection) -> None:

@@ -202,6 +202,15 @@ def test_changes_of_one_slot_are_told_in_the_order_of_their_commits(
     assert [int(interview["student"]) for _, interview in told()] == list(range(1, 201))
 
 
+def test_changes_are_told_whatever_the_search_path(told: Told, sql: Sql) -> None:
+    # As a dump of the data alone has it.
+    sql("BEGIN; SET LOCAL search_path = ''")
+    sql("UPDATE public.interviews SET student = 'Ada'; COMMIT")
+    assert told() == [(1, {"student": "Ada", "interviewer": 1})]
+    sql("BEGIN; SET LOCAL search_path = ''; TRUNCATE public.interviews; COMMIT")
+    assert told() == [(1, None)]
+
+
 def test_the_longest_name_is_told(told: Told, sql: Sql) -> None:
     for student in ("\x01" * 255, '"' * 255, "𐀀" * 255, "\u2028" * 255):
         sql("UPDATE interviews SET student = %s", [student])
@@ -297,6 +306,18 @@ def test_what_changes_in_silence_is_compared(
     assert "Ada" in {student for _, student in stored}
     wait_for(lambda: stored in list(recorder.events.queue), 5)
     assert feed.is_reliable
+
+
+def test_a_feed_that_cannot_compare_says_so_once(
+    feed: Feed, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    sql("ALTER TABLE interviews RENAME student TO pupil")
+    wait_for(lambda: not feed.is_reliable, 5)
+    time.sleep(5 * changes.RETRY_EVERY)
+    assert [record.message for record in caplog.records] == ["not listening for changes"]
+    sql("ALTER TABLE interviews RENAME pupil TO student")
+    wait_for(lambda: feed.is_reliable, 5)
+    assert caplog.records[-1].message == "listening for changes"
 
 
 def test_a_reset_is_compared_once(

@@ -63,8 +63,9 @@ RETURNS void LANGUAGE sql AS $$
   WHERE appointment_id IS NOT NULL
 $$;
 
+-- With the search_path of now: a dump of the data is restored with an empty one.
 CREATE OR REPLACE FUNCTION tell_interview_change()
-RETURNS trigger LANGUAGE plpgsql AS $$
+RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
     PERFORM tell_interview(interviews.appointment_id, NULL) FROM interviews;
