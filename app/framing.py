@@ -20,6 +20,18 @@ from gunicorn.http import wsgi
 BODY_WITHIN = 20.0
 # An unwanted body is read on up to here, so that its sender comes to read the answer.
 DISCARD_BYTES = 10 * 1024 * 1024
+# Headers with few values. gunicorn checks them when it first sees them; checked each
+# time, they take longer than all else that a stored answer needs of ours.
+REPEATED = {
+    "Access-Control-Allow-Origin",
+    "Access-Control-Expose-Headers",
+    "Cache-Control",
+    "Content-Type",
+    "Vary",
+    "X-Content-Type-Options",
+}
+MOST_CHECKED = 100
+_checked: set[tuple[str, str]] = set()
 
 
 class Body:
@@ -73,6 +85,17 @@ class Response(wsgi.Response):  # type: ignore[misc]
         if self.chunked:
             lines.append("Transfer-Encoding: chunked\r\n")
         return lines
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Take the application's headers; raises what gunicorn raises for a malformed one."""
+        for header in headers:
+            if header in _checked:
+                self.headers.append(header)
+            else:
+                super().process_headers([header])
+                # As it is sent: gunicorn takes spaces off at the ends.
+                if header[0] in REPEATED and len(_checked) < MOST_CHECKED:
+                    _checked.update(self.headers[-1:])
 
     def send_headers(self) -> None:
         """Have the head ready; it leaves with what is written next."""

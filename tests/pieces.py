@@ -1,4 +1,4 @@
-"""The application, with views that answer in pieces, from a file, or break off.
+"""The application, with views that answer in pieces, from a file, with odd headers, or break off.
 
 The answer to a GET is collected before it is sent; that to a POST is not.
 """
@@ -28,6 +28,10 @@ def create() -> Flask:
     @app.route("/from-memory", methods=["GET", "POST"])
     def from_memory() -> Response:
         return send_file(io.BytesIO(b"m" * 300_000), mimetype="text/plain")
+
+    @app.get("/vary/<value>")
+    def vary(value: str) -> Response:
+        return Response("x", headers={"Vary": value})
 
     @app.post("/broken-off")
     def broken_off() -> Response:

@@ -60,6 +60,13 @@ def test_a_view_may_answer_in_pieces_or_from_a_file(server: Server, path: str, b
             assert (response.status, response.read()) == (200, expected)
 
 
+def test_a_header_is_checked_however_often_it_is_sent(server: Server) -> None:
+    for _ in range(6):
+        assert ask(server, "GET", "/vary/a%01b").status >= 400
+        assert ask(server, "GET", "/vary/%20Cookie%20").headers["Vary"] == "Cookie"
+        assert ask(server, "GET", "/vary/Accept").headers["Vary"] == "Accept"
+
+
 def test_pieces_are_chunks_in_http_1_1_and_end_with_the_connection_in_1_0(server: Server) -> None:
     head, _, body = exchange(
         server, b"POST /streamed HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
