@@ -166,7 +166,7 @@ class Feed:
     def _look_at_the_triggers(self, connection: pool.Connection) -> None:
         """Prove that changes are told, and resume if they may not have been since last time."""
         known, self._triggers = self._triggers, _execute(connection, SELECT_TRIGGERS).versions
-        if len(self._triggers) < TRIGGERS:
+        if len(self._triggers) != TRIGGERS:
             self._triggers = []
             self._proved_at = float("-inf")
             self._complain("tables or triggers are missing; run: flask db prepare")
