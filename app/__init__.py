@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import cache, changes, config, db, envelope, errors, live, logs, schema
+from app import cache, changes, config, db, envelope, live, logs, schema
 from app.api import appointments, days, debug, interviewers
+from app.http import errors
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:

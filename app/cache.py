@@ -21,7 +21,7 @@ from flask import Flask
 
 from app import generation, pool
 from app.changes import Change, Feed
-from app.errors import unavailable
+from app.http.errors import unavailable
 from app.representation import Headers, Response
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import psycopg2.errors
 import psycopg2.extensions
 from flask import Flask, Response, current_app, request
 
-from app.errors import Unavailable
+from app.http.errors import Unavailable
 from app.pool import CONNECTION_WITHIN, Connection, Pool, is_lost
 
 Result = TypeVar("Result")

@@ -20,7 +20,7 @@ from websockets.frames import CloseCode
 
 from app import cors, websocket
 from app.changes import Change, Feed
-from app.errors import problem, unavailable
+from app.http.errors import problem, unavailable
 from app.pool import Connection
 from app.websocket import WebSocket
 

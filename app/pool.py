@@ -20,7 +20,7 @@ import psycopg2.extensions
 from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE
 from psycopg2.extras import NamedTupleCursor
 
-from app.errors import Unavailable
+from app.http.errors import Unavailable
 
 # Seconds. A request first gets a connection, then an answer: together under five.
 CONNECTION_WITHIN = 2.0

@@ -21,8 +21,8 @@ from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 from app import envelope, logs
-from app.errors import problem_json
 from app.framing import DISCARD_BYTES, Body, Response
+from app.http.errors import problem_json
 
 # Seconds for a client to take its answer.
 TAKEN_WITHIN = 20.0

@@ -15,7 +15,7 @@ from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import InternalServerError, NotFound, PreconditionFailed
 
 from app import db, json_body
-from app.errors import Misfit, Unprocessable
+from app.http.errors import Misfit, Unprocessable
 
 bp = Blueprint("appointments", __name__)
 

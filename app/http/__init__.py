@@ -1,0 +1,1 @@
+"""HTTP: problem details, JSON bodies, CORS and the headers of every response."""
