@@ -14,7 +14,8 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import InternalServerError, NotFound, PreconditionFailed
 
-from app import db, json_body
+from app import db
+from app.http import json_body
 from app.http.errors import Misfit, Unprocessable
 
 bp = Blueprint("appointments", __name__)
