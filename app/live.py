@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flask import Flask
 from websockets.frames import CloseCode
 
-from app import cors, websocket
+from app import websocket
 from app.changes import Change, Feed
+from app.http import cors
 from app.http.errors import problem, unavailable
 from app.pool import Connection
 from app.websocket import WebSocket
