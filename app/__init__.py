@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import cache, changes, config, db, envelope, live, logs, schema
+from app import cache, changes, config, db, live, logs, schema
 from app.api import appointments, days, debug, interviewers
-from app.http import errors
+from app.http import errors, response_headers
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -44,5 +44,5 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     changes.init_app(app)
     cache.init_app(app)
     live.init_app(app)
-    envelope.init_app(app)
+    response_headers.init_app(app)
     return app

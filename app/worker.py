@@ -20,8 +20,9 @@ from gunicorn.http import errors as refused
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
-from app import envelope, logs
+from app import logs
 from app.framing import DISCARD_BYTES, Body, Response
+from app.http import response_headers
 from app.http.errors import problem_json
 
 # Seconds for a client to take its answer.
@@ -121,7 +122,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Answer a request that never reached the application."""
         # Nothing of a request that could not be parsed is believed, its `Origin` neither.
         environ = {"wsgi.url_scheme": "http"}
-        carried = envelope.headers(environ, self.wsgi.config["CORS_ORIGINS"])
+        carried = response_headers.headers(environ, self.wsgi.config["CORS_ORIGINS"])
         request_id = environ["HTTP_X_REQUEST_ID"]
         if isinstance(exc, refused.ParseException):
             status, detail = REFUSALS.get(
