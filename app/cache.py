@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
-from app import generation, pool
+from app import generation
 from app.changes import Change, Feed
+from app.database import pool
 from app.http.errors import unavailable
 from app.representation import Headers, Response
 

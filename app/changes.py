@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import psycopg2
 from flask import Flask
 
-from app import pool
+from app.database import pool
 
 log = logging.getLogger(__name__)
 

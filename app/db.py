@@ -17,8 +17,8 @@ import psycopg2.errors
 import psycopg2.extensions
 from flask import Flask, Response, current_app, request
 
+from app.database.pool import CONNECTION_WITHIN, Connection, Pool, is_lost
 from app.http.errors import Unavailable
-from app.pool import CONNECTION_WITHIN, Connection, Pool, is_lost
 
 Result = TypeVar("Result")
 

@@ -20,9 +20,9 @@ from websockets.frames import CloseCode
 
 from app import websocket
 from app.changes import Change, Feed
+from app.database.pool import Connection
 from app.http import cors
 from app.http.errors import problem, unavailable
-from app.pool import Connection
 from app.websocket import WebSocket
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ import psycopg2
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
-from app import config, pool
+from app import config
+from app.database import pool
 
 SCHEMA = config.ROOT / "db" / "schema"
 # Seconds a script may take when a person waits for it: making an index on a large table does.

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import changes, pool, schema
+from app import changes, schema
 from app.changes import Change, Feed
+from app.database import pool
 from tests.conftest import LISTENERS, Threads, connected, wait_for
 from tests.faults import Proxy
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import create_app, db, pool, schema
+from app import create_app, db, schema
+from app.database import pool
 from tests.conftest import Answer, Server, Threads, ask, booking, connected, wait_for
 from tests.faults import Postgres, Proxy
 

@@ -31,7 +31,7 @@ from werkzeug.serving import make_server
 
 from app import create_app, schema, websocket
 from app.changes import Change
-from app.pool import Connection
+from app.database.pool import Connection
 from tests.conftest import (
     LISTENERS,
     ROOT,

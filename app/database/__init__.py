@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, statements, the schema and its change listener."""
