@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import cache, changes, config, db, live, logs, schema
+from app import cache, changes, config, live, logs, schema
 from app.api import appointments, days, debug, interviewers
+from app.database import statements
 from app.http import errors, response_headers
 
 
@@ -30,7 +31,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.url_map.merge_slashes = False
 
     logs.configure()
-    db.init_app(app)
+    statements.init_app(app)
     schema.init_app(app)
     errors.init_app(app)
 

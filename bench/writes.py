@@ -30,7 +30,7 @@ STATEMENT = load.as_pgbench(
         "only_free": "false",
     },
 )
-# As app.db sends it: `BEGIN` and the statement in one message, then `COMMIT`.
+# As app.database.statements sends it: `BEGIN` and the statement in one message, then `COMMIT`.
 TRANSACTION = f"{VALUES}BEGIN\\; {STATEMENT}COMMIT;\n"
 ALONE = f"{VALUES}{STATEMENT}"
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import create_app, db, schema
-from app.database import pool
+from app import create_app, schema
+from app.database import pool, statements
 from tests.conftest import Answer, Server, Threads, ask, booking, connected, wait_for
 from tests.faults import Postgres, Proxy
 
@@ -260,7 +260,7 @@ def test_a_transaction_that_a_crash_forgot_was_not_committed(app: Flask) -> None
     ):
         cursor.execute("SELECT (pg_current_xact_id()::text::bigint + 1000)::text AS later")
         row: Any = cursor.fetchone()
-        assert not db._is_committed(cursor, row.later)
+        assert not statements._is_committed(cursor, row.later)
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])

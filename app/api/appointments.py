@@ -14,7 +14,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import InternalServerError, NotFound, PreconditionFailed
 
-from app import db
+from app.database import statements
 from app.http import json_body
 from app.http.errors import Misfit, Unprocessable
 
@@ -44,7 +44,7 @@ SELECT_APPOINTMENTS = """
 @bp.get("/api/appointments")
 def list_appointments() -> Response:
     """Answer with an object of all slots, keyed by id, ascending."""
-    return db.respond_with_json(SELECT_APPOINTMENTS)
+    return statements.respond_with_json(SELECT_APPOINTMENTS)
 
 
 # The locks keep slot and interviewer from being deleted between check and insert,
@@ -91,7 +91,7 @@ def book(appointment_id: str) -> Response:
     slot = _slot_id(appointment_id)
     student, interviewer = _interview(json_body.read())
     only_booked, only_free = _preconditions()
-    outcome = db.change(
+    outcome = statements.change(
         BOOK,
         {
             "appointment_id": slot,
@@ -140,7 +140,7 @@ def cancel(appointment_id: str) -> Response:
     _fail_on_purpose()
     slot = _slot_id(appointment_id)
     only_booked, only_free = _preconditions()
-    outcome = db.change(CANCEL, {"appointment_id": slot, "only_free": only_free})
+    outcome = statements.change(CANCEL, {"appointment_id": slot, "only_free": only_free})
     if not outcome.slot_exists:
         raise _unknown_slot(appointment_id)
     is_refused = only_free if outcome.was_booked else only_booked

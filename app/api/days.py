@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from app import db
+from app.database import statements
 
 bp = Blueprint("days", __name__)
 
@@ -42,4 +42,4 @@ SELECT_DAYS = """
 @bp.get("/api/days")
 def list_days() -> Response:
     """Answer with an array of all days, ordered by id."""
-    return db.respond_with_json(SELECT_DAYS)
+    return statements.respond_with_json(SELECT_DAYS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from app import db
+from app.database import statements
 
 bp = Blueprint("interviewers", __name__)
 
@@ -21,4 +21,4 @@ SELECT_INTERVIEWERS = """
 @bp.get("/api/interviewers")
 def list_interviewers() -> Response:
     """Answer with an object of all interviewers, keyed by id, ascending."""
-    return db.respond_with_json(SELECT_INTERVIEWERS)
+    return statements.respond_with_json(SELECT_INTERVIEWERS)
