@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import cache, changes, config, live, logs, schema
+from app import cache, changes, config, live, logs
 from app.api import appointments, days, debug, interviewers
-from app.database import statements
+from app.database import schema, statements
 from app.http import errors, response_headers
 
 

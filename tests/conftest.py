@@ -29,9 +29,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import parse_dsn
 
-from app import create_app, generation, schema
+from app import create_app, generation
 from app.config import SETTINGS
-from app.database import pool
+from app.database import pool, schema
 from bin import embedded_postgres
 from tests.faults import Proxy, as_url
 

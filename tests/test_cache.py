@@ -16,8 +16,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, generation, schema
+from app import create_app, generation
 from app.cache import Cache
+from app.database import schema
 from tests.conftest import LISTENERS, Answer, Server, Threads, ask, booking, wait_for
 from tests.faults import Proxy
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import changes, schema
+from app import changes
 from app.changes import Change, Feed
-from app.database import pool
+from app.database import pool, schema
 from tests.conftest import LISTENERS, Threads, connected, wait_for
 from tests.faults import Proxy
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import create_app, schema
-from app.database import pool, statements
+from app import create_app
+from app.database import pool, schema, statements
 from tests.conftest import Answer, Server, Threads, ask, booking, connected, wait_for
 from tests.faults import Postgres, Proxy
 

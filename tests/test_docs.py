@@ -15,8 +15,9 @@ from dotenv import dotenv_values
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, schema
+from app import create_app
 from app.config import SETTINGS, read_settings
+from app.database import schema
 from tests.conftest import ROOT, procfile
 
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}

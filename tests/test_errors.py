@@ -20,7 +20,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import parse_dsn
 
-from app import create_app, schema
+from app import create_app
+from app.database import schema
 from tests.conftest import Server, free_port, reseed, wait_for
 from tests.faults import as_url
 

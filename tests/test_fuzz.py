@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from app import create_app, schema
+from app import create_app
+from app.database import schema
 from tests.conftest import ROOT, Server, Threads, ask, connected, free_port, wait_for
 
 hypothesis = pytest.importorskip("hypothesis")

@@ -14,7 +14,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, schema
+from app import create_app
+from app.database import schema
 from tests.conftest import Server, free_port, wait_for
 
 MakeApp = Callable[..., Flask]

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from app import create_app, schema
+from app import create_app
+from app.database import schema
 from tests.conftest import Server
 from tests.histories import Operation, is_linearizable
 

@@ -20,8 +20,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, schema
-from app.database import pool
+from app import create_app
+from app.database import pool, schema
 from tests.conftest import ROOT, Server, free_port, procfile, wait_for
 
 Sql = Callable[..., list[tuple[Any, ...]]]

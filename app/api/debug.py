@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from app import schema
+from app.database import schema
 from app.database.pool import ANSWER_WITHIN
 
 bp = Blueprint("debug", __name__)

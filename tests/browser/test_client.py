@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app import create_app, schema
+from app import create_app
+from app.database import schema
 from tests.conftest import ROOT, Server, ask, booking, free_port, wait_for
 
 if TYPE_CHECKING:
