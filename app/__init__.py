@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import cache, changes, config, live, logs
+from app import cache, config, live, logs
 from app.api import appointments, days, debug, interviewers
-from app.database import schema, statements
+from app.database import change_listener, schema, statements
 from app.http import errors, response_headers
 
 
@@ -42,7 +42,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         app.register_blueprint(debug.bp)
 
     # Each wraps what stands above it: a request comes in at the last.
-    changes.init_app(app)
+    change_listener.init_app(app)
     cache.init_app(app)
     live.init_app(app)
     response_headers.init_app(app)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from app import generation
-from app.changes import Change, Feed
 from app.database import pool
+from app.database.change_listener import Change, Feed
 from app.http.errors import unavailable
 from app.representation import Headers, Response
 

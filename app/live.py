@@ -19,7 +19,7 @@ from flask import Flask
 from websockets.frames import CloseCode
 
 from app import websocket
-from app.changes import Change, Feed
+from app.database.change_listener import Change, Feed
 from app.database.pool import Connection
 from app.http import cors
 from app.http.errors import problem, unavailable

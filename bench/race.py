@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
-from app.changes import SELECT_TRIGGERS
+from app.database.change_listener import SELECT_TRIGGERS
 from app.live import SELECT_INTERVIEWS
 from bench import database, procfs, servers, table
 from bench.client import Client

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import changes
-from app.changes import Change, Feed
-from app.database import pool, schema
+from app.database import change_listener, pool, schema
+from app.database.change_listener import Change, Feed
 from tests.conftest import LISTENERS, Threads, connected, wait_for
 from tests.faults import Proxy
 
@@ -58,7 +57,7 @@ def start(feed: Feed, recorder: Recorder) -> Feed:
 @pytest.fixture
 def feed(app: Flask, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
     """A feed that listens, with a recorder that was told nothing but the start."""
-    monkeypatch.setattr(changes, "PROVE_EVERY", 0.1)
+    monkeypatch.setattr(change_listener, "PROVE_EVERY", 0.1)
     feed = start(Feed(app.config["DATABASE"]), recorder)
     assert recorder.events.get(timeout=5) == [(1, "Archie Cohen")]
     yield feed
@@ -314,7 +313,7 @@ def test_a_feed_that_cannot_compare_says_so_once(
 ) -> None:
     sql("ALTER TABLE interviews RENAME student TO pupil")
     wait_for(lambda: not feed.is_reliable, 5)
-    time.sleep(5 * changes.RETRY_EVERY)
+    time.sleep(5 * change_listener.RETRY_EVERY)
     assert [record.message for record in caplog.records] == ["not listening for changes"]
     sql("ALTER TABLE interviews RENAME pupil TO student")
     wait_for(lambda: feed.is_reliable, 5)
@@ -326,7 +325,7 @@ def test_a_reset_is_compared_once(
 ) -> None:
     with app.app_context():
         schema.reset()
-    time.sleep(3 * changes.PROVE_EVERY)
+    time.sleep(3 * change_listener.PROVE_EVERY)
     assert [event for event in told() if isinstance(event, list)] == [[(1, "Archie Cohen")]]
 
 
@@ -358,7 +357,7 @@ def test_a_feed_that_was_cut_off_comes_back_and_says_so(
 def test_a_change_that_comes_while_the_feed_catches_up_is_told_at_once(
     app: Flask, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "PROVE_EVERY", 30)
+    monkeypatch.setattr(change_listener, "PROVE_EVERY", 30)
 
     class Late(Recorder):
         """Whose question what is stored is answered after somebody's change."""
@@ -414,7 +413,7 @@ def test_a_channel_that_never_delivers_is_not_relied_on(
 def test_a_silent_postgresql_is_not_relied_on(
     app: Flask, recorder: Recorder, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "PROVE_EVERY", 0.2)
+    monkeypatch.setattr(change_listener, "PROVE_EVERY", 0.2)
     monkeypatch.setattr(pool, "ANSWER_WITHIN", 0.5)
     feed = start(Feed({"dsn": proxy.url}), recorder)
     # Every answer is lost from now on: data rows, completions, readiness.
@@ -428,7 +427,7 @@ def test_a_silent_postgresql_is_not_relied_on(
 def test_a_subscriber_that_fails_does_not_end_the_feed(
     app: Flask, recorder: Recorder, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "PROVE_EVERY", 0.1)
+    monkeypatch.setattr(change_listener, "PROVE_EVERY", 0.1)
 
     class Failing(Recorder):
         def changed(self, change: Change) -> None:

@@ -30,8 +30,8 @@ from websockets.sync.client import ClientConnection, connect
 from werkzeug.serving import make_server
 
 from app import create_app, websocket
-from app.changes import Change
 from app.database import schema
+from app.database.change_listener import Change
 from app.database.pool import Connection
 from tests.conftest import (
     LISTENERS,
