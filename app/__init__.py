@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import cache, config, live, logs
+from app import config, live, logs
 from app.api import appointments, days, debug, interviewers
+from app.cache.middleware import middleware
 from app.database import change_listener, schema, statements
 from app.http import errors, response_headers
 
@@ -43,7 +44,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
 
     # Each wraps what stands above it: a request comes in at the last.
     change_listener.init_app(app)
-    cache.init_app(app)
+    middleware.init_app(app)
     live.init_app(app)
     response_headers.init_app(app)
     return app

@@ -1,0 +1,1 @@
+"""Cached responses and the data version that says whether they are current."""
