@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from app import generation
+from app.cache import data_version
 from app.config import ConfigError, read_settings
 from app.logs import LOGGING
 from app.worker import Logger, Worker
@@ -56,18 +56,18 @@ logconfig_dict = LOGGING
 
 
 # Before the first fork; a worker that replaces another goes on with the same memory.
-generation.share()
+data_version.share()
 
 
 def pre_fork(server: Any, worker: Any) -> None:
     """Give the new worker a slot that none of the living has."""
     taken = {living.slot for living in server.WORKERS.values()}
-    worker.slot = min(set(range(generation.SLOTS)) - taken)
+    worker.slot = min(set(range(data_version.SLOTS)) - taken)
 
 
 def post_fork(server: Any, worker: Any) -> None:
     """Let the worker count in its slot."""
-    generation.take(worker.slot)
+    data_version.take(worker.slot)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -29,7 +29,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import parse_dsn
 
-from app import create_app, generation
+from app import create_app
+from app.cache import data_version
 from app.config import SETTINGS
 from app.database import pool, schema
 from bin import embedded_postgres
@@ -102,7 +103,7 @@ def reseed(app: Flask) -> None:
     """Seed the database afresh, and forget what is stored from the test before."""
     with app.app_context():
         schema.reset()
-    generation.advance()
+    data_version.advance()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from app.cache.middleware.middleware import Cache
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, generation
+from app import create_app
+from app.cache import data_version
 from app.database import schema
 from tests.conftest import LISTENERS, Answer, Server, Threads, ask, booking, wait_for
 from tests.faults import Proxy
@@ -322,57 +323,57 @@ def test_after_one_process_showed_a_change_none_shows_the_past(
 @pytest.fixture
 def another_process() -> Callable[[str, int], bool]:
     """What another process says that it sees at a path, in the present generation."""
-    own = generation._own
+    own = data_version._own
 
     def sees(path: str, seen: int) -> bool:
-        generation.take(own + 1)
+        data_version.take(own + 1)
         try:
-            return generation.agrees(path, seen, generation.current())
+            return data_version.agrees(path, seen, data_version.current())
         finally:
-            generation.take(own)
+            data_version.take(own)
 
     return sees
 
 
 def test_processes_that_see_the_same_agree(another_process: Callable[[str, int], bool]) -> None:
-    now = generation.current()
-    assert generation.agrees("/api/days", 7, now)
+    now = data_version.current()
+    assert data_version.agrees("/api/days", 7, now)
     assert another_process("/api/days", 7)
     assert another_process("/api/interviewers", 8)
-    assert generation.agrees("/api/days", 7, now)
-    assert generation.current() == now
+    assert data_version.agrees("/api/days", 7, now)
+    assert data_version.current() == now
 
 
 def test_who_sees_something_else_makes_what_is_stored_old(
     another_process: Callable[[str, int], bool],
 ) -> None:
-    now = generation.current()
-    assert generation.agrees("/api/days", 7, now)
+    now = data_version.current()
+    assert data_version.agrees("/api/days", 7, now)
     assert not another_process("/api/days", 8)
-    assert generation.current() != now
+    assert data_version.current() != now
     # The other asks again, and shows it to somebody.
     assert another_process("/api/days", 8)
-    shown_in = generation.current()
+    shown_in = data_version.current()
     # A query that was begun before may have brought the past.
-    assert not generation.agrees("/api/days", 7, now)
-    assert generation.current() != shown_in
-    assert generation.agrees("/api/days", 9, generation.current())
+    assert not data_version.agrees("/api/days", 7, now)
+    assert data_version.current() != shown_in
+    assert data_version.agrees("/api/days", 9, data_version.current())
 
 
 def test_a_query_that_saw_something_else_than_another_process_is_made_again(
     stored: FlaskClient, another_process: Callable[[str, int], bool]
 ) -> None:
     expected = stored.get("/api/days").data
-    generation.advance()
+    data_version.advance()
     another_process("/api/days", 7)
-    before = generation.current()
+    before = data_version.current()
     assert stored.get("/api/days").data == expected
-    after = generation.current()
+    after = data_version.current()
     assert after != before
     # Made in the new generation, in which it is stored.
     assert stored.get("/api/days").data == expected
     assert not another_process("/api/days", 7)
-    assert generation.current() != after
+    assert data_version.current() != after
 
 
 @each_path

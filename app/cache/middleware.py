@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
-from app import generation
+from app.cache import data_version
 from app.database import pool
 from app.database.change_listener import Change, Feed
 from app.http.errors import unavailable
@@ -71,9 +71,9 @@ class Cache:
         path = environ["PATH_INFO"].removesuffix("/")
         # With a query the same thing has any number of names: nothing is stored for those.
         if environ.get("QUERY_STRING") or not self._feed.is_reliable:
-            asked = self._ask(path, environ, Query(generation.current()))
+            asked = self._ask(path, environ, Query(data_version.current()))
             return asked.send(environ, start_response)
-        begun_in = generation.current()
+        begun_in = data_version.current()
         query = self._queries.get(path)
         if query is None or query.begun_in != begun_in:
             query = self._join_or_begin(path, begun_in, environ)
@@ -85,11 +85,11 @@ class Cache:
 
     def changed(self, change: Change) -> None:
         """Forget what is stored: somebody changed something."""
-        generation.advance(change.transaction_id)
+        data_version.advance(change.transaction_id)
 
     def resumed(self, connection: pool.Connection) -> None:
         """Forget what is stored: something may have changed unheard."""
-        generation.forget()
+        data_version.forget()
 
     def _pass(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Let the application answer a write; nobody reads the past after the answer."""
@@ -97,7 +97,7 @@ class Cache:
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             # A refusal changed nothing. After a failure, that is unknown.
             if environ["REQUEST_METHOD"] not in SAFE_METHODS and not status.startswith("4"):
-                generation.advance(environ.get("scheduler.transaction_id"))
+                data_version.advance(environ.get("scheduler.transaction_id"))
             return start_response(status, headers, exc_info)
 
         return self.wsgi_app(environ, start)
@@ -130,11 +130,11 @@ class Cache:
             response = self._ask_once(environ)
             if (
                 not response.is_storable
-                or generation.agrees(path, response.fingerprint, query.begun_in)
+                or data_version.agrees(path, response.fingerprint, query.begun_in)
                 or time.monotonic() > until
             ):
                 return response
-            query.begun_in = generation.current()
+            query.begun_in = data_version.current()
 
     def _ask_once(self, environ: WSGIEnvironment) -> Response:
         """Let the application answer a GET."""
@@ -154,5 +154,5 @@ class Cache:
                 body.close()
         if status.startswith("2") and not response.is_storable:
             # A view that does not allow to store its answer may have changed something.
-            generation.advance()
+            data_version.advance()
         return response
