@@ -1,6 +1,6 @@
 """Answers the GETs from stored responses while nothing has changed.
 
-Knows HTTP, not this API: `app.representation` says what may be stored.
+Knows HTTP, not this API: `app.cache.cached_response` says what may be stored.
 
 Promises: on one machine, a read sees every write that was answered before the
 read began, and every change that a read which ended before has shown, whichever
@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from app.cache import data_version
+from app.cache.cached_response import Headers, Response
 from app.database import pool
 from app.database.change_listener import Change, Feed
 from app.http.errors import unavailable
-from app.representation import Headers, Response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
