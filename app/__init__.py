@@ -12,7 +12,7 @@ from flask import Flask
 
 from app import config, live, logs
 from app.api import appointments, days, debug, interviewers
-from app.cache.middleware import middleware
+from app.cache import middleware
 from app.database import change_listener, schema, statements
 from app.http import errors, response_headers
 
