@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import config, live, logs
+from app import config, logs
 from app.api import appointments, days, debug, interviewers
 from app.cache import middleware
 from app.database import change_listener, schema, statements
 from app.http import errors, response_headers
+from app.live import broadcaster
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -45,6 +46,6 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     # Each wraps what stands above it: a request comes in at the last.
     change_listener.init_app(app)
     middleware.init_app(app)
-    live.init_app(app)
+    broadcaster.init_app(app)
     response_headers.init_app(app)
     return app

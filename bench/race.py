@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
 from app.database.change_listener import SELECT_TRIGGERS
-from app.live import SELECT_INTERVIEWS
+from app.live.broadcaster import SELECT_INTERVIEWS
 from bench import database, procfs, servers, table
 from bench.client import Client
 from bench.database import Week

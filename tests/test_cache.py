@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from app.cache.middleware.middleware import Cache
 from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
 from app.cache import data_version
+from app.cache.middleware import Cache
 from app.database import schema
 from tests.conftest import LISTENERS, Answer, Server, Threads, ask, booking, wait_for
 from tests.faults import Proxy

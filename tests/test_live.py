@@ -29,10 +29,11 @@ from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 from werkzeug.serving import make_server
 
-from app import create_app, websocket
+from app import create_app
 from app.database import schema
 from app.database.change_listener import Change
 from app.database.pool import Connection
+from app.live import websocket
 from tests.conftest import (
     LISTENERS,
     ROOT,

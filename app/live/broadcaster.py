@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flask import Flask
 from websockets.frames import CloseCode
 
-from app import websocket
 from app.database.change_listener import Change, Feed
 from app.database.pool import Connection
 from app.http import cors
 from app.http.errors import problem, unavailable
-from app.websocket import WebSocket
+from app.live import websocket
+from app.live.websocket import WebSocket
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

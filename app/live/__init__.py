@@ -1,0 +1,1 @@
+"""WebSockets: every change to an interview, to every browser."""
