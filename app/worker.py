@@ -21,9 +21,9 @@ from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 from app import logs
-from app.framing import DISCARD_BYTES, Body, Response
 from app.http import response_headers
 from app.http.errors import problem_json
+from app.server.request_body import DISCARD_BYTES, Body, Response
 
 # Seconds for a client to take its answer.
 TAKEN_WITHIN = 20.0

@@ -1,0 +1,1 @@
+"""gunicorn: the worker. The only code that knows gunicorn or gevent."""
