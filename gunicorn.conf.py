@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from app.cache import data_version
 from app.config import ConfigError, read_settings
 from app.logs import LOGGING
-from app.worker import Logger, Worker
+from app.server.worker import Logger, Worker
 
 try:
     settings = read_settings()

@@ -20,7 +20,7 @@ from bench.setting import Setting
 STARTS = 5
 SHOWN = 8
 # What gunicorn imports, then the worker class and the application.
-IMPORTS = "import gunicorn.app.wsgiapp, app.worker, app"
+IMPORTS = "import gunicorn.app.wsgiapp, app.server.worker, app"
 
 
 class Start(NamedTuple):

@@ -1,7 +1,7 @@
 """How a request's body comes in from its connection, and how its answer goes out.
 
 Both change what gunicorn does by itself: a body has to arrive in time, and an
-answer leaves in one piece. Only `app.worker` uses them.
+answer leaves in one piece. Only `app.server.worker` uses them.
 """
 
 from __future__ import annotations
