@@ -17,7 +17,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
-from tests.conftest import Server, reseed, wait_for
+from tests.support.database import reseed
+from tests.support.server import Server
+from tests.support.waiting import wait_for
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 Tables = Callable[[], dict[str, list[tuple[Any, ...]]]]

@@ -20,8 +20,13 @@ from app import create_app
 from app.cache import data_version
 from app.cache.middleware import Cache
 from app.database import schema
-from tests.conftest import LISTENERS, Answer, Server, Threads, ask, booking, wait_for
-from tests.faults import Proxy
+from tests.support.database import LISTENERS
+from tests.support.http import Response, ask, booking
+from tests.support.processes import frozen
+from tests.support.proxy import Proxy
+from tests.support.server import Server
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
 
 Sql = Callable[..., Any]
 Serve = Callable[..., Server]
@@ -241,14 +246,8 @@ def warm(server: Server, proxy: Proxy) -> None:
     """Let each worker store the interviewers, while the others stand still."""
     workers = server.workers
     for warmed in workers:
-        others = [worker for worker in workers if worker != warmed]
-        for worker in others:
-            os.kill(worker, signal.SIGSTOP)
-        try:
+        with frozen(worker for worker in workers if worker != warmed):
             wait_until_stored(server, proxy, "/api/interviewers")
-        finally:
-            for worker in others:
-                os.kill(worker, signal.SIGCONT)
 
 
 @contextmanager
@@ -279,7 +278,7 @@ def test_a_change_costs_each_process_one_query_however_many_wait(
     server = serve(DATABASE_URL=proxy.url)
     warm(server, proxy)
     before = queries(proxy)
-    answers: list[Answer] = []
+    answers: list[Response] = []
     sql("UPDATE interviewers SET name = 'Eve'")
     with Threads() as threads, locked(sql):
         for _ in range(50):
@@ -297,7 +296,7 @@ def test_a_process_that_was_never_asked_before_asks_once_too(
 ) -> None:
     server = serve(DATABASE_URL=proxy.url, WEB_CONCURRENCY="1")
     wait_until_stored(server, proxy, "/api/days")
-    answers: list[Answer] = []
+    answers: list[Response] = []
     with Threads() as threads, locked(sql):
         for _ in range(50):
             threads.start(lambda: answers.append(ask(server, "GET", "/api/interviewers")))
@@ -396,7 +395,7 @@ def test_who_waits_for_a_query_that_fails_is_answered_too(
     for _ in range(10):
         ask(server, "GET", "/api/interviewers")
     sql("UPDATE interviewers SET name = 'Eve'")
-    answers: list[Answer] = []
+    answers: list[Response] = []
     with locked(sql), Threads() as threads:
         for _ in range(20):
             threads.start(lambda: answers.append(ask(server, "GET", "/api/interviewers")))
@@ -455,7 +454,7 @@ class Writer:
                 self.answered += 1
                 self.look(student)
 
-    def ask(self, method: str, path: str, body: Any = None) -> Answer | None:
+    def ask(self, method: str, path: str, body: Any = None) -> Response | None:
         """Ask; None where the worker was killed meanwhile."""
         try:
             answer = ask(self.server, method, path, body)
@@ -599,6 +598,6 @@ def test_while_the_feed_is_down_reads_are_right_all_the_same(
     wait_for(lambda: [student() for _ in range(4)] == ["after"] * 4, 1)
 
 
-def _ok(answer: Answer) -> Answer | None:
+def _ok(answer: Response) -> Response | None:
     assert answer.status in {200, 503}
     return answer if answer.status == 200 else None

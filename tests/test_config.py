@@ -14,7 +14,9 @@ import pytest
 
 from app import create_app
 from app.config import SETTINGS, ConfigError, read_settings
-from tests.conftest import ROOT, Server, free_port, procfile, wait_for
+from tests.support.project import ROOT, procfile
+from tests.support.server import Server, free_port
+from tests.support.waiting import wait_for
 
 URL = "postgresql://ada:secret@db.example:5433/scheduler"
 

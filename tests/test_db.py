@@ -13,8 +13,13 @@ from flask import Flask
 
 from app import create_app
 from app.database import pool, schema, statements
-from tests.conftest import Answer, Server, Threads, ask, booking, connected, wait_for
-from tests.faults import Postgres, Proxy
+from tests.support.database import connected
+from tests.support.http import Response, ask, booking
+from tests.support.postgres import Postgres
+from tests.support.proxy import Proxy
+from tests.support.server import Server
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
 
 Sql = Callable[..., Any]
 Serve = Callable[..., Server]
@@ -23,7 +28,7 @@ FREE = {"If-None-Match": "*"}
 BOOKED = {"If-Match": "*"}
 
 
-def assert_unavailable(answer: Answer) -> None:
+def assert_unavailable(answer: Response) -> None:
     assert answer.status == 503
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert int(answer.headers["Retry-After"]) > 0
@@ -41,7 +46,7 @@ KILL = (
 
 def test_no_request_fails_when_backends_are_killed(serve: Serve, app: Flask, sql: Sql) -> None:
     server = serve()
-    answers: list[tuple[str, Answer]] = []
+    answers: list[tuple[str, Response]] = []
 
     def work(number: int) -> None:
         path = f"/api/appointments/{1 + number % 4}"
@@ -167,7 +172,7 @@ def test_locked_tables_are_unavailable_in_time_and_delay_nothing_else(
     serve: Serve, app: Flask, sql: Sql
 ) -> None:
     server = serve()
-    slow: list[Answer] = []
+    slow: list[Response] = []
     days = ask(server, "GET", "/api/days").json
     sql("BEGIN; LOCK TABLE days, appointments, interviewers, interviews IN ACCESS EXCLUSIVE MODE")
     with Threads() as threads:
@@ -268,8 +273,8 @@ def test_a_restart_under_load_gives_right_answers_or_503(
     serve: Serve, own: Postgres, mode: str
 ) -> None:
     server = serve(DATABASE_URL=own.url)
-    answers: list[Answer] = []
-    late: list[Answer] = []
+    answers: list[Response] = []
+    late: list[Response] = []
     good_from = math.inf
     wrong: list[Any] = []
 
@@ -316,7 +321,7 @@ def test_a_silent_postgresql_is_unavailable_in_time(serve: Serve, own: Postgres)
     for _ in range(10):
         assert ask(server, "PUT", "/api/appointments/2", booking("A")).status == 204
         assert ask(server, "GET", "/api/appointments").status == 200
-    answers: list[Answer] = []
+    answers: list[Response] = []
     with own.silent():
         with Threads() as threads:
             for _ in range(16):

@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.config import SETTINGS, read_settings
 from app.database import schema
-from tests.conftest import ROOT, procfile
+from tests.support.project import ROOT, procfile
 
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests import pieces
-from tests.conftest import Server, accepts, ask, free_port, wait_for
+from tests.support import odd_views
+from tests.support.http import ask
+from tests.support.server import Server, accepts, free_port
+from tests.support.waiting import wait_for
 
-FILE = Path(pieces.__file__).read_bytes()
+FILE = Path(odd_views.__file__).read_bytes()
 
 
 @pytest.fixture(scope="module")
 def server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("framing") / "server.log"
     environ = {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": str(free_port())}
-    server = Server(environ, log, 'gunicorn "tests.pieces:create()"')
+    server = Server(environ, log, 'gunicorn "tests.support.odd_views:create()"')
     server.wait_until_it_listens()
     ask(server, "GET", "/api/debug/reset")
     yield server

@@ -22,7 +22,12 @@ import pytest
 
 from app import create_app
 from app.database import schema
-from tests.conftest import ROOT, Server, Threads, ask, connected, free_port, wait_for
+from tests.support.database import connected
+from tests.support.http import ask
+from tests.support.project import ROOT
+from tests.support.server import Server, free_port
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")

