@@ -58,7 +58,7 @@ def test_every_answer_is_as_described(
         run = subprocess.run(
             [
                 SCHEMATHESIS,
-                *("--config-file", ROOT / "tests" / "schemathesis.toml"),
+                *("--config-file", Path(__file__).with_name("schemathesis.toml")),
                 *("run", ROOT / "docs" / "openapi.yaml", "--url", server.url),
                 *("--checks", "all", "--max-response-time", "1"),
                 *("--max-examples", str(examples), "--seed", str(seed), "--no-color"),
