@@ -20,16 +20,13 @@ from app import create_app
 from app.cache import data_version
 from app.cache.middleware import Cache
 from app.database import schema
-from tests.support.database import LISTENERS
+from tests.support.database import LISTENERS, Sql
 from tests.support.http import Response, ask, booking
 from tests.support.processes import frozen
 from tests.support.proxy import Proxy
-from tests.support.server import Server
+from tests.support.server import Serve, Server
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
-
-Sql = Callable[..., Any]
-Serve = Callable[..., Server]
 
 PATHS = ["/api/days", "/api/appointments", "/api/interviewers"]
 each_path = pytest.mark.parametrize("path", PATHS)

@@ -13,12 +13,10 @@ from flask import Flask
 
 from app.database import change_listener, pool, schema
 from app.database.change_listener import Change, Feed
-from tests.support.database import LISTENERS, connected
+from tests.support.database import LISTENERS, Sql, connected
 from tests.support.proxy import Proxy
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
-
-Sql = Callable[..., Any]
 
 ARCHIE = {"student": "Archie Cohen", "interviewer": 1}
 ADA = {"student": "Ada", "interviewer": 2}

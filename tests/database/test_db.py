@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -13,16 +13,13 @@ from flask import Flask
 
 from app import create_app
 from app.database import pool, schema, statements
-from tests.support.database import connected
+from tests.support.database import Sql, connected
 from tests.support.http import Response, ask, booking
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
-from tests.support.server import Server
+from tests.support.server import Serve
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
-
-Sql = Callable[..., Any]
-Serve = Callable[..., Server]
 
 FREE = {"If-None-Match": "*"}
 BOOKED = {"If-Match": "*"}

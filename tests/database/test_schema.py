@@ -22,11 +22,10 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import pool, schema
+from tests.support.database import Sql
 from tests.support.project import ROOT, procfile
 from tests.support.server import Server, free_port
 from tests.support.waiting import wait_for
-
-Sql = Callable[..., list[tuple[Any, ...]]]
 
 TABLES = ["days", "appointments", "interviewers", "interviews", "available_interviewers"]
 ENVIRONMENTS = ["production", "development", "test"]

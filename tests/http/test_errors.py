@@ -22,11 +22,10 @@ from psycopg2.extensions import parse_dsn
 
 from app import create_app
 from app.database import schema
-from tests.support.database import as_url, reseed
+from tests.support.database import Sql, as_url, reseed
 from tests.support.server import Server, free_port
 from tests.support.waiting import wait_for
 
-Sql = Callable[..., list[tuple[Any, ...]]]
 MakeApp = Callable[..., Flask]
 
 JSON = {"Content-Type": "application/json"}

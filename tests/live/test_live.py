@@ -34,16 +34,13 @@ from app.database import schema
 from app.database.change_listener import Change
 from app.database.pool import Connection
 from app.live import websocket
-from tests.support.database import LISTENERS, connected
+from tests.support.database import LISTENERS, Sql, connected
 from tests.support.http import ask, booking
 from tests.support.processes import is_running, memory
 from tests.support.project import ROOT
-from tests.support.server import Server, accepts, free_port
+from tests.support.server import Serve, Server, accepts, free_port
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
-
-Sql = Callable[..., Any]
-Serve = Callable[..., Server]
 
 KILL_LISTENERS = f"SELECT pg_terminate_backend(pid) FROM {LISTENERS}"
 # A slot of the tests' own: an edit there comes after everything committed before it.

@@ -11,24 +11,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.database import connected
+from tests.support.database import Sql, connected
 from tests.support.http import ask, booking
 from tests.support.postgres import Postgres
 from tests.support.processes import is_running
 from tests.support.project import ROOT, procfile
-from tests.support.server import Server, accepts, free_port
+from tests.support.server import Serve, Server, accepts, free_port
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
-
-Sql = Callable[..., Any]
-Serve = Callable[..., Server]
 
 
 def release(environ: dict[str, str]) -> subprocess.Popen[str]:

@@ -11,6 +11,9 @@ from flask import Flask
 from app.cache import data_version
 from app.database import pool, schema
 
+Sql = Callable[..., list[tuple[Any, ...]]]
+Tables = Callable[[], dict[str, list[tuple[Any, ...]]]]
+
 # The backends on which the application's change listeners listen.
 LISTENERS = """
     (
@@ -30,7 +33,7 @@ def as_url(parts: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def connected(url: str, **options: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+def connected(url: str, **options: str) -> Iterator[Sql]:
     """Run statements as somebody in `psql` would; the function returns the rows."""
     database = {"dsn": url, **options}
     with closing(pool.connect(database, statement_timeout=30)) as connection:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,9 @@ class Server:
                 if self.process.poll() is None:
                     os.killpg(self.process.pid, signal.SIGKILL)
         return time.monotonic() - started
+
+
+Serve = Callable[..., Server]
 
 
 def free_port() -> int:
