@@ -6,7 +6,6 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-
 ARCHIE = {"student": "Archie Cohen", "interviewer": 1}
 ADA = {"student": "Ada", "interviewer": 2}
 ONE = {"id": 1, "time": "12pm", "interview": ARCHIE}
