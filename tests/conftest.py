@@ -27,7 +27,7 @@ from app.database import pool
 from bin import embedded_postgres
 from tests.support.database import LISTENERS, as_url, connected, reseed
 from tests.support.proxy import Proxy
-from tests.support.server import Server, free_port
+from tests.support.server import Serve, serving
 
 
 def pytest_configure() -> None:
@@ -106,20 +106,18 @@ def sql(database_url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
 
 
 @pytest.fixture
-def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[Serve]:
     """Starts servers; keyword arguments override settings (None unsets one)."""
-    servers: list[Server] = []
+    with serving(environ, tmp_path) as start:
+        yield start
 
-    def start(**overrides: str | None) -> Server:
-        settings = {**environ, "PORT": str(free_port()), **overrides}
-        given = {name: value for name, value in settings.items() if value is not None}
-        servers.append(Server(given, tmp_path / f"server-{len(servers)}.log"))
-        servers[-1].wait_until_it_listens()
-        return servers[-1]
 
-    yield start
-    for server in servers:
-        server.stop()
+@pytest.fixture(scope="module")
+def serve_module(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts servers that all tests of a module share."""
+    environ = {"DATABASE_URL": database_url, "APP_ENV": "test"}
+    with serving(environ, tmp_path_factory.mktemp("servers")) as start:
+        yield start
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,21 +11,17 @@ import pytest
 
 from tests.support import odd_views
 from tests.support.http import ask
-from tests.support.server import Server, accepts, free_port
+from tests.support.server import Serve, Server, accepts, free_port
 from tests.support.waiting import wait_for
 
 FILE = Path(odd_views.__file__).read_bytes()
 
 
 @pytest.fixture(scope="module")
-def server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("framing") / "server.log"
-    environ = {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": str(free_port())}
-    server = Server(environ, log, 'gunicorn "tests.support.odd_views:create()"')
-    server.wait_until_it_listens()
-    ask(server, "GET", "/api/debug/reset")
-    yield server
-    server.stop()
+def server(serve_module: Serve) -> Server:
+    server = serve_module('gunicorn "tests.support.odd_views:create()"')
+    assert ask(server, "GET", "/api/debug/reset").status == 200
+    return server
 
 
 def exchange(server: Server, request: bytes) -> bytes:

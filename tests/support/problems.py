@@ -22,3 +22,10 @@ def assert_problem(headers: Any, body: bytes, status: int) -> Any:
     assert problem == {"type": "about:blank", "title": title, "status": status}
     assert errors is None or status == 422
     return errors
+
+
+def assert_open_to_browsers(headers: Any) -> None:
+    """Check that a script in a browser may read this answer."""
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Request-ID"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,27 @@ class Server:
 
 
 Serve = Callable[..., Server]
+
+
+@contextmanager
+def serving(environ: Mapping[str, str], folder: Path) -> Iterator[Serve]:
+    """Return a function that starts servers; they stop at the end of the block.
+
+    Keyword arguments override settings (None unsets one); `command` runs another command
+    than the Procfile's. The logs are written to `folder`.
+    """
+    with ExitStack() as stack:
+        count = itertools.count()
+
+        def start(command: str | None = None, **overrides: str | None) -> Server:
+            settings = {**environ, "PORT": str(free_port()), **overrides}
+            given = {name: value for name, value in settings.items() if value is not None}
+            server = Server(given, folder / f"server-{next(count)}.log", command)
+            stack.callback(server.stop)
+            server.wait_until_it_listens()
+            return server
+
+        yield start
 
 
 def free_port() -> int:
