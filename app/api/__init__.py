@@ -1,1 +1,1 @@
-"""The routes, one module for each of the API's nouns."""
+"""The routes of the API, one module for each resource; start with `days`."""

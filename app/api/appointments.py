@@ -1,30 +1,29 @@
-"""The slots: GET /api/appointments, PUT and DELETE /api/appointments/<appointment_id>.
+"""GET /api/appointments; PUT and DELETE /api/appointments/<appointment_id>.
 
-PUT books a slot or edits its interview, DELETE cancels it. The rules for a
-booking stand here: what a body must hold, and what `If-Match: *` (only a booked
-slot) and `If-None-Match: *` (only a free one) mean (RFC 9110, section 13.1).
+PUT books an appointment or edits its interview, DELETE cancels the interview. With
+`If-Match: *` they write only if the appointment is booked, with `If-None-Match: *` only
+if it is free (RFC 9110, section 13.1).
 """
 
 from __future__ import annotations
 
-import re
 import time
-from typing import Any
+from typing import NamedTuple
 
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import InternalServerError, NotFound, PreconditionFailed
 
+from app.api import booking
 from app.database import statements
 from app.http import json_body
-from app.http.errors import Misfit, Unprocessable
+from app.http.errors import FieldError, InvalidFields
+from app.http.responses import cacheable_json
 
 bp = Blueprint("appointments", __name__)
 
-MAX_ID = 2**31 - 1
-MAX_STUDENT = 255
-
 SELECT_APPOINTMENTS = """
-    SELECT coalesce(json_object_agg(slot.id, slot ORDER BY slot.id), '{}')::text
+    SELECT
+      coalesce(json_object_agg(appointment.id, appointment ORDER BY appointment.id), '{}')::text
     FROM (
       SELECT
         appointments.id,
@@ -37,20 +36,20 @@ SELECT_APPOINTMENTS = """
         END AS interview
       FROM appointments
       LEFT JOIN interviews ON interviews.appointment_id = appointments.id
-    ) AS slot
+    ) AS appointment
 """
 
 
 @bp.get("/api/appointments")
 def list_appointments() -> Response:
-    """Answer with an object of all slots, keyed by id, ascending."""
-    return statements.respond_with_json(SELECT_APPOINTMENTS)
+    """Return an object of all appointments, keyed by id, in ascending order."""
+    return cacheable_json(statements.fetch_text(SELECT_APPOINTMENTS))
 
 
-# The locks keep slot and interviewer from being deleted between check and insert,
-# and a booked slot booked until it has been edited.
+# The locks keep the appointment and the interviewer from being deleted between the check
+# and the insert, and a booked appointment booked until its interview has been edited.
 BOOK = """
-    WITH slot AS (
+    WITH appointment AS (
       SELECT id
       FROM appointments
       WHERE id = %(appointment_id)s
@@ -67,53 +66,50 @@ BOOK = """
       FOR UPDATE
     ), stored AS (
       INSERT INTO interviews (student, interviewer_id, appointment_id)
-      SELECT %(student)s, interviewer.id, slot.id
-      FROM slot
+      SELECT %(student)s, interviewer.id, appointment.id
+      FROM appointment
       CROSS JOIN interviewer
-      WHERE NOT %(only_booked)s OR EXISTS (SELECT FROM booked)
+      WHERE NOT %(must_be_booked)s OR EXISTS (SELECT FROM booked)
       ON CONFLICT (appointment_id) DO UPDATE
       SET student = EXCLUDED.student, interviewer_id = EXCLUDED.interviewer_id
-      WHERE NOT %(only_free)s
+      WHERE NOT %(must_be_free)s
       RETURNING id
     )
     SELECT
-      EXISTS (SELECT FROM slot) AS slot_exists,
+      EXISTS (SELECT FROM appointment) AS appointment_exists,
       EXISTS (SELECT FROM interviewer) AS interviewer_exists,
-      EXISTS (SELECT FROM stored) AS is_stored,
-      pg_current_xact_id()::text AS transaction_id
+      (SELECT pg_current_xact_id()::text FROM stored) AS transaction_id
 """
 
 
 @bp.put("/api/appointments/<appointment_id>")
 def book(appointment_id: str) -> Response:
-    """Book a slot or edit its interview; 204."""
+    """Book an appointment or edit its interview; 204."""
     _fail_on_purpose()
-    slot = _slot_id(appointment_id)
-    student, interviewer = _interview(json_body.read())
-    only_booked, only_free = _preconditions()
-    outcome = statements.change(
+    key = _parse_appointment_id(appointment_id)
+    student, interviewer = booking.parse(json_body.read())
+    outcome = statements.execute_write(
         BOOK,
         {
-            "appointment_id": slot,
+            "appointment_id": key,
             "student": student,
             "interviewer": interviewer,
-            "only_booked": only_booked,
-            "only_free": only_free,
+            **_preconditions()._asdict(),
         },
     )
-    if not outcome.slot_exists:
-        raise _unknown_slot(appointment_id)
+    if not outcome.appointment_exists:
+        raise _unknown_appointment(appointment_id)
     if not outcome.interviewer_exists:
-        raise Unprocessable(
-            Misfit("#/interview/interviewer", "There is no interviewer with this id.")
+        raise InvalidFields(
+            FieldError("#/interview/interviewer", "There is no interviewer with this id.")
         )
-    if not outcome.is_stored:
+    if not outcome.transaction_id:
         raise _precondition_failed()
     return _no_content()
 
 
 CANCEL = """
-    WITH slot AS (
+    WITH appointment AS (
       SELECT id
       FROM appointments
       WHERE id = %(appointment_id)s
@@ -125,28 +121,65 @@ CANCEL = """
     ), cancelled AS (
       DELETE FROM interviews
       USING booked
-      WHERE interviews.id = booked.id AND NOT %(only_free)s
+      WHERE interviews.id = booked.id AND NOT %(must_be_free)s
+      RETURNING interviews.id
     )
     SELECT
-      EXISTS (SELECT FROM slot) AS slot_exists,
+      EXISTS (SELECT FROM appointment) AS appointment_exists,
       EXISTS (SELECT FROM booked) AS was_booked,
-      pg_current_xact_id()::text AS transaction_id
+      (SELECT pg_current_xact_id()::text FROM cancelled) AS transaction_id
 """
 
 
 @bp.delete("/api/appointments/<appointment_id>")
 def cancel(appointment_id: str) -> Response:
-    """Cancel a slot's interview; 204, also where there was none."""
+    """Cancel an appointment's interview; 204, also if it had none."""
     _fail_on_purpose()
-    slot = _slot_id(appointment_id)
-    only_booked, only_free = _preconditions()
-    outcome = statements.change(CANCEL, {"appointment_id": slot, "only_free": only_free})
-    if not outcome.slot_exists:
-        raise _unknown_slot(appointment_id)
-    is_refused = only_free if outcome.was_booked else only_booked
-    if is_refused:
+    key = _parse_appointment_id(appointment_id)
+    conditions = _preconditions()
+    outcome = statements.execute_write(
+        CANCEL, {"appointment_id": key, "must_be_free": conditions.must_be_free}
+    )
+    if not outcome.appointment_exists:
+        raise _unknown_appointment(appointment_id)
+    if conditions.must_be_free if outcome.was_booked else conditions.must_be_booked:
         raise _precondition_failed()
     return _no_content()
+
+
+class Preconditions(NamedTuple):
+    """The state in which the appointment must be, or the request is refused."""
+
+    must_be_booked: bool
+    must_be_free: bool
+
+
+def _preconditions() -> Preconditions:
+    """Read the request's `If-Match` and `If-None-Match`.
+
+    An appointment has no entity tag. So a list of tags in `If-None-Match` always passes,
+    and one in `If-Match` never does, as if the appointment had to be both.
+    """
+    must_be_booked = "If-Match" in request.headers
+    has_tags = must_be_booked and not request.if_match.star_tag
+    return Preconditions(must_be_booked, has_tags or request.if_none_match.star_tag)
+
+
+def _precondition_failed() -> PreconditionFailed:
+    return PreconditionFailed(
+        "The appointment is not in the state that the request requires. Nothing was changed."
+    )
+
+
+def _parse_appointment_id(text: str) -> int:
+    key = booking.parse_id(text)
+    if key is None:
+        raise _unknown_appointment(text)
+    return key
+
+
+def _unknown_appointment(text: str) -> NotFound:
+    return NotFound(f"There is no appointment {text[:40]!r}.")
 
 
 def _no_content() -> Response:
@@ -160,77 +193,3 @@ def _fail_on_purpose() -> None:
     if current_app.config["TEST_ERROR"]:
         time.sleep(current_app.config["SAVE_DELAY"])
         raise InternalServerError("TEST_ERROR is set: every write fails.")
-
-
-def _slot_id(text: str) -> int:
-    slot = _integer(text)
-    if slot is None:
-        raise _unknown_slot(text)
-    return slot
-
-
-def _unknown_slot(text: str) -> NotFound:
-    return NotFound(f"There is no appointment {text[:40]!r}.")
-
-
-def _preconditions() -> tuple[bool, bool]:
-    """What the request asks for: only a booked slot, only a free one.
-
-    A slot has no entity tag: a list of tags in `If-None-Match` always passes, and
-    one in `If-Match` never does, as if the slot had to be both.
-    """
-    only_booked = "If-Match" in request.headers
-    names_tags = only_booked and not request.if_match.star_tag
-    return only_booked, names_tags or request.if_none_match.star_tag
-
-
-def _precondition_failed() -> PreconditionFailed:
-    return PreconditionFailed(
-        "The appointment is not in the state that the request asks for; nothing was changed."
-    )
-
-
-def _interview(body: object) -> tuple[str, int]:
-    """The student and the interviewer's id from a body; raises `Unprocessable`."""
-    match body:
-        case {"interview": dict() as interview}:
-            pass
-        case _:
-            raise Unprocessable(Misfit("#/interview", "interview must be an object."))
-    student: Any = interview.get("student")
-    interviewer = _integer(interview.get("interviewer"))
-    misfits = []
-    if complaint := _student_complaint(student):
-        misfits.append(Misfit("#/interview/student", complaint))
-    if interviewer is None:
-        misfits.append(
-            Misfit("#/interview/interviewer", "interviewer must be the id of an interviewer.")
-        )
-    if misfits or interviewer is None:
-        raise Unprocessable(*misfits)
-    return student, interviewer
-
-
-def _student_complaint(student: object) -> str | None:
-    match student:
-        case str() if not student.strip():
-            return "student must not be blank."
-        case str() if len(student) > MAX_STUDENT:
-            return f"student may have at most {MAX_STUDENT} characters."
-        case str() if re.search("[\0\ud800-\udfff]", student):
-            return "student holds a character that PostgreSQL cannot store."
-        case str():
-            return None
-    return "student must be a string."
-
-
-def _integer(value: object) -> int | None:
-    """A positive integer from a number without a fraction or a string of digits."""
-    match value:
-        case bool():
-            return None
-        case float() if value.is_integer():
-            value = int(value)
-        case str() if re.fullmatch(r"[0-9]{1,100}", value):
-            value = int(value)
-    return value if isinstance(value, int) and 0 < value <= MAX_ID else None

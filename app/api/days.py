@@ -1,10 +1,11 @@
-"""GET /api/days: the days of the week, each with its slots, its interviewers and free spots."""
+"""GET /api/days: the days of the week, each with its appointments, interviewers and free spots."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response
 
 from app.database import statements
+from app.http.responses import cacheable_json
 
 bp = Blueprint("days", __name__)
 
@@ -14,9 +15,9 @@ SELECT_DAYS = """
       SELECT
         days.id,
         days.name,
-        coalesce(slots.appointments, '{}') AS appointments,
+        coalesce(schedule.appointments, '{}') AS appointments,
         coalesce(available.interviewers, '{}') AS interviewers,
-        coalesce(slots.spots, 0) AS spots
+        coalesce(schedule.spots, 0) AS spots
       FROM days
       LEFT JOIN (
         SELECT
@@ -26,7 +27,7 @@ SELECT_DAYS = """
         FROM appointments
         LEFT JOIN interviews ON interviews.appointment_id = appointments.id
         GROUP BY appointments.day_id
-      ) AS slots ON slots.day_id = days.id
+      ) AS schedule ON schedule.day_id = days.id
       LEFT JOIN (
         SELECT
           day_id,
@@ -41,5 +42,5 @@ SELECT_DAYS = """
 
 @bp.get("/api/days")
 def list_days() -> Response:
-    """Answer with an array of all days, ordered by id."""
-    return statements.respond_with_json(SELECT_DAYS)
+    """Return an array of all days, ordered by id."""
+    return cacheable_json(statements.fetch_text(SELECT_DAYS))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from app.database import schema
-from app.database.pool import ANSWER_WITHIN
+from app.database.pool import REPLY_TIMEOUT
 
 bp = Blueprint("debug", __name__)
 
@@ -16,5 +16,5 @@ bp = Blueprint("debug", __name__)
 @bp.get("/api/debug/reset")
 def reset() -> Response:
     """Drop, create and seed all tables."""
-    schema.reset(timeout=ANSWER_WITHIN)
+    schema.reset(timeout=REPLY_TIMEOUT)
     return Response("Database Reset", mimetype="text/plain", headers={"Cache-Control": "no-store"})

@@ -1,10 +1,11 @@
-"""GET /api/interviewers: the mentors, with their names and avatars."""
+"""GET /api/interviewers: all interviewers, with their names and avatars."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response
 
 from app.database import statements
+from app.http.responses import cacheable_json
 
 bp = Blueprint("interviewers", __name__)
 
@@ -20,5 +21,5 @@ SELECT_INTERVIEWERS = """
 
 @bp.get("/api/interviewers")
 def list_interviewers() -> Response:
-    """Answer with an object of all interviewers, keyed by id, ascending."""
-    return statements.respond_with_json(SELECT_INTERVIEWERS)
+    """Return an object of all interviewers, keyed by id, in ascending order."""
+    return cacheable_json(statements.fetch_text(SELECT_INTERVIEWERS))

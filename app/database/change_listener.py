@@ -179,7 +179,7 @@ class Feed:
 
     def _resume(self, connection: pool.Connection) -> None:
         for subscriber in self._subscribers:
-            connection.deadline = time.monotonic() + pool.ANSWER_WITHIN
+            connection.deadline = time.monotonic() + pool.REPLY_TIMEOUT
             subscriber.resumed(connection)
         self._has_begun.set()
 
@@ -232,7 +232,7 @@ def _parse(payload: str) -> Any:
 
 
 def _execute(connection: pool.Connection, statement: str, parameters: Any = None) -> Any:
-    connection.deadline = time.monotonic() + pool.ANSWER_WITHIN
+    connection.deadline = time.monotonic() + pool.REPLY_TIMEOUT
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchone() if cursor.description else None

@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL: a small pool in which every wait has an end.
+"""Connections to PostgreSQL: a small pool in which every wait has a deadline.
 
-Promises: a process holds at most `DB_POOL_SIZE` connections here, opened when
-first needed; a dead one is thrown away; a request has a connection, or an
-exception, within two seconds and each answer within two and a half more.
+Guarantees: a worker process holds at most `DB_POOL_SIZE` connections here, each opened
+when it is first needed. A dead one is thrown away. A request has a connection, or an
+exception, within two seconds, and PostgreSQL's reply within two and a half more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -20,19 +20,19 @@ import psycopg2.extensions
 from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE
 from psycopg2.extras import NamedTupleCursor
 
-from app.http.errors import Unavailable
+from app.database.errors import DatabaseUnavailable
 
-# Seconds. A request first gets a connection, then an answer: together under five.
-CONNECTION_WITHIN = 2.0
+# Seconds. A request first gets a connection, then a reply: together less than five.
+CONNECT_TIMEOUT = 2.0
 STATEMENT_TIMEOUT = 2.0
-# PostgreSQL ends a slow statement itself; this is for one that has fallen silent.
-ANSWER_WITHIN = 2.5
+# PostgreSQL cancels a slow statement itself. This is for one that has fallen silent.
+REPLY_TIMEOUT = 2.5
 
 
 class Connection(psycopg2.extensions.connection):
-    """A connection that gives up when PostgreSQL has not answered by its deadline.
+    """A connection that raises an exception if PostgreSQL has not replied by `deadline`.
 
-    `server_started` says since when the PostgreSQL at the other end is up.
+    `server_started` is the moment at which the PostgreSQL at the other end started.
     """
 
     server_started: str
@@ -42,12 +42,18 @@ class Connection(psycopg2.extensions.connection):
         super().__init__(dsn, **kwargs)
 
 
-def _wait(connection: Connection) -> None:
-    """Wait for libpq without blocking in C.
+@cache
+def _set_wait_callback() -> None:
+    """Let psycopg2 wait with `_wait`, in the whole process."""
+    psycopg2.extensions.set_wait_callback(_wait)
 
-    psycopg2 calls this instead of libpq's blocking functions, so that the wait
-    has a limit (libpq's `connect_timeout` bounds only its own blocking call) and
-    so that other requests run meanwhile where `select` is made cooperative.
+
+def _wait(connection: Connection) -> None:
+    """Wait until libpq has what it waits for.
+
+    psycopg2 calls this instead of libpq's blocking functions. So the wait has a
+    deadline (libpq's `connect_timeout` applies only to its own blocking call), and
+    other requests run meanwhile if `select` is cooperative.
     """
     poller = select.poll()
     while (state := connection.poll()) != POLL_OK:
@@ -55,7 +61,7 @@ def _wait(connection: Connection) -> None:
         poller.register(descriptor, select.POLLIN if state == POLL_READ else select.POLLOUT)
         seconds = connection.deadline - time.monotonic()
         if not poller.poll(max(0.0, seconds) * 1000):
-            raise psycopg2.OperationalError("PostgreSQL does not answer")
+            raise psycopg2.OperationalError("PostgreSQL does not reply")
         # While it connects, libpq may go on to another address and socket.
         poller.unregister(descriptor)
 
@@ -65,15 +71,15 @@ def connect(
     statement_timeout: float = STATEMENT_TIMEOUT,
     deadline: float | None = None,
 ) -> Connection:
-    """Open a connection on which each statement is its own transaction.
+    """Open a connection on which each statement is a transaction of its own.
 
-    Takes the arguments for `psycopg2.connect`, seconds after which PostgreSQL ends
-    a statement, and the moment (`time.monotonic()`) by which the connection has to
-    stand. Raises `psycopg2.OperationalError`.
+    Takes the arguments for `psycopg2.connect`, the seconds after which PostgreSQL
+    cancels a statement, and the moment (`time.monotonic()`) by which the connection
+    must be open. Raises `psycopg2.OperationalError`.
     """
     if deadline is None:
-        deadline = time.monotonic() + CONNECTION_WITHIN
-    psycopg2.extensions.set_wait_callback(_wait)
+        deadline = time.monotonic() + CONNECT_TIMEOUT
+    _set_wait_callback()
     connection: Connection = psycopg2.connect(
         **database,
         connection_factory=partial(Connection, deadline=deadline),
@@ -97,7 +103,7 @@ def connect(
 
 
 class Pool:
-    """At most `size` connections, shared by the threads of a process."""
+    """At most `size` connections, shared by the threads of a worker process."""
 
     def __init__(self, database: Mapping[str, Any], size: int) -> None:
         self._database = database
@@ -106,12 +112,16 @@ class Pool:
 
     @contextmanager
     def connection(self, deadline: float) -> Iterator[Connection]:
-        """Lend a connection; raises `Unavailable` when none is free by `deadline`."""
+        """Lend a connection.
+
+        Raises `DatabaseUnavailable` if none is free by `deadline`, and
+        `psycopg2.OperationalError` if PostgreSQL cannot be connected to by then.
+        """
         if not self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise Unavailable("all connections of this process are in use")
+            raise DatabaseUnavailable("all connections of this worker are in use")
         try:
-            connection = self._live_idle() or connect(self._database, deadline=deadline)
-            connection.deadline = time.monotonic() + ANSWER_WITHIN
+            connection = self._take_idle() or connect(self._database, deadline=deadline)
+            connection.deadline = time.monotonic() + REPLY_TIMEOUT
             try:
                 yield connection
             finally:
@@ -125,13 +135,13 @@ class Pool:
         finally:
             self._free.release()
 
-    def _live_idle(self) -> Connection | None:
-        """An idle connection that PostgreSQL has not closed."""
+    def _take_idle(self) -> Connection | None:
+        """Take an idle connection that PostgreSQL has not closed."""
         while self._idle:
             connection = self._idle.pop()
             try:
-                # Reads what has come without waiting: the first time perhaps why
-                # the connection was closed, the second time that it was.
+                # Reads what has arrived, without waiting: the first call perhaps why
+                # PostgreSQL closed the connection, the second that it is closed.
                 connection.poll()
                 connection.poll()
             except psycopg2.Error:
@@ -139,15 +149,6 @@ class Pool:
             else:
                 return connection
         return None
-
-
-def is_lost(error: psycopg2.Error) -> bool:
-    """Whether the connection broke, rather than the statement.
-
-    libpq gives no SQLSTATE for a broken connection; class 08 is a connection
-    exception, 57P01 to 57P03 a backend told to end, crashed, or not yet ready.
-    """
-    return error.pgcode is None or error.pgcode.startswith(("08", "57P"))
 
 
 def is_attached(database: Mapping[str, Any]) -> bool:
@@ -163,7 +164,7 @@ class Address(NamedTuple):
 
 
 def address(database: Mapping[str, Any]) -> Address:
-    """Say where the arguments for `psycopg2.connect` point to."""
+    """Where the arguments for `psycopg2.connect` point to."""
     parts = {**psycopg2.extensions.parse_dsn(database.get("dsn", "")), **database}
     host = f"{parts.get('host', 'libpq default')}:{parts.get('port', 5432)}"
     return Address(host, str(parts.get("dbname", parts.get("user", ""))))

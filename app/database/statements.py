@@ -1,109 +1,157 @@
-"""Statements: how a view asks PostgreSQL, and what happens when it is away.
+"""Executing statements: one query for a view that reads, one transaction for a view that writes.
 
-Promises: work on a connection that turns out dead is done again on a fresh one;
-whatever happens, an answer or an exception comes within five seconds. A change
-is made exactly once, even if the connection breaks while it is committed.
+Guarantees: work on a connection that turns out to be dead is repeated on a new one. A
+result or an exception comes within five seconds, whatever happens. A write is made
+exactly once, even if the connection breaks during its COMMIT.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
-from flask import Flask, Response, current_app, request
+from flask import Flask, current_app
 
-from app.database.pool import CONNECTION_WITHIN, Connection, Pool, is_lost
-from app.http.errors import Unavailable
+from app.database.errors import DatabaseUnavailable, is_lost
+from app.database.pool import CONNECT_TIMEOUT, Connection, Pool
 
 Result = TypeVar("Result")
 
 ATTEMPTS = 5
 
 
-def init_app(app: Flask) -> None:
+class CommitObserver(Protocol):
+    """Learns when a commit may become visible to readers; called around each COMMIT."""
+
+    def commit_begun(self, transaction_id: int) -> None:
+        """Called immediately before COMMIT is sent."""
+
+    def commit_finished(self) -> None:
+        """Called once the outcome is known or the write is given up."""
+
+
+def init_app(app: Flask, commits: CommitObserver | None = None) -> None:
     """Give the application its pool. Connects to nothing."""
     app.extensions["pool"] = Pool(app.config["DATABASE"], app.config["DB_POOL_SIZE"])
+    app.extensions["commits"] = commits
 
 
-def respond_with_json(statement: str) -> Response:
-    """Answer with the JSON text that is a query's one row, as PostgreSQL made it.
+def fetch_text(statement: str) -> str:
+    """Execute a query whose result is one row with one text; return the text.
 
-    `no-cache`: a copy may be kept, and is asked about before each use.
+    Raises `DatabaseUnavailable` or `psycopg2.Error`.
     """
-    text = _on_live_connection(lambda connection: _fetch_text(connection, statement))
-    return Response(text, mimetype="application/json", headers={"Cache-Control": "no-cache"})
 
-
-def _fetch_text(connection: Connection, statement: str) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        row: Any = cursor.fetchone()
-        return str(row[0])
-
-
-def change(statement: str, parameters: Mapping[str, Any]) -> Any:
-    """Run one statement that changes data, in a transaction, exactly once.
-
-    Takes SQL whose one row has the transaction's id, `pg_current_xact_id()::text`,
-    as its column `transaction_id`. Gives the row, a named tuple. When the
-    connection breaks during the commit, PostgreSQL is asked what became of that
-    transaction before the statement is run again: repeated blindly, a conditional
-    booking would find its own first try in its way.
-    """
-    in_doubt: str | None = None
-    begun_on = ""
-    row: Any = None
-
-    def run(connection: Connection) -> Any:
-        nonlocal in_doubt, begun_on, row
+    def fetch(connection: Connection) -> str:
         with connection.cursor() as cursor:
-            if in_doubt and _is_committed(cursor, in_doubt):
-                if connection.server_started != begun_on:
-                    # After a crash it may be another's transaction that has this id now.
-                    raise Unavailable("PostgreSQL restarted in the middle of a commit")
+            cursor.execute(statement)
+            row: Any = cursor.fetchone()
+            return str(row[0])
+
+    return _on_live_connection(fetch)
+
+
+def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
+    """Execute one statement that writes, in a transaction, exactly once.
+
+    The statement returns one row. Its column `transaction_id` is the transaction's id,
+    `pg_current_xact_id()::text`, or NULL if nothing was written: then there is nothing
+    to commit. Returns the row, a named tuple. Raises `DatabaseUnavailable` or
+    `psycopg2.Error`; then the write may have been made, if its COMMIT was sent.
+    """
+    write = _Write(statement, parameters, current_app.extensions["commits"])
+    try:
+        return _on_live_connection(write.execute)
+    finally:
+        write.finish_commit()
+
+
+class _Commit(NamedTuple):
+    """A COMMIT that was sent: what its transaction returned, and when its server started."""
+
+    row: Any
+    server_started: str
+
+
+class _Write:
+    """A write and its COMMIT in flight, which outlives the connection.
+
+    If the connection breaks during the COMMIT, the write asks PostgreSQL on the next
+    connection whether the transaction was committed. Simply repeated, a booking for a
+    free appointment would be refused because of its own first attempt.
+    """
+
+    def __init__(
+        self, statement: str, parameters: Mapping[str, Any], commits: CommitObserver | None
+    ) -> None:
+        self._statement = statement
+        self._parameters = parameters
+        self._commits = commits
+        self._in_flight: _Commit | None = None
+
+    def execute(self, connection: Connection) -> Any:
+        """Write and commit, unless an earlier attempt was committed."""
+        with connection.cursor() as cursor:
+            if commit := self._in_flight:
+                is_committed = _is_committed(cursor, commit.row.transaction_id)
+                if is_committed and connection.server_started != commit.server_started:
+                    # After a crash this id may belong to another transaction.
+                    raise DatabaseUnavailable("PostgreSQL restarted during a commit")
+                self.finish_commit()
+                if is_committed:
+                    return commit.row
+            cursor.execute("BEGIN; " + self._statement, self._parameters)
+            row: Any = cursor.fetchone()
+            if row.transaction_id is None:
+                cursor.execute("ROLLBACK")
                 return row
-            in_doubt = None
-            cursor.execute("BEGIN; " + statement, parameters)
-            row = cursor.fetchone()
-            in_doubt, begun_on = row.transaction_id, connection.server_started
+            self._begin_commit(_Commit(row, connection.server_started))
             cursor.execute("COMMIT")
+            self.finish_commit()
             return row
 
-    row = _on_live_connection(run)
-    # For the stored responses: this transaction is what may have made them old.
-    request.environ["scheduler.transaction_id"] = int(row.transaction_id)
-    return row
+    def _begin_commit(self, commit: _Commit) -> None:
+        if self._commits:
+            self._commits.commit_begun(int(commit.row.transaction_id))
+        self._in_flight = commit
+
+    def finish_commit(self) -> None:
+        """End the commit in flight, if there is one."""
+        if self._in_flight:
+            self._in_flight = None
+            if self._commits:
+                self._commits.commit_finished()
 
 
 def _is_committed(cursor: psycopg2.extensions.cursor, transaction_id: str) -> bool:
     try:
         cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
     except psycopg2.errors.InvalidParameterValue:
-        # "In the future": PostgreSQL crashed before anything of it had reached the disk.
+        # "In the future": PostgreSQL crashed before any of it had reached the disk.
         return False
     row: Any = cursor.fetchone()
     status = row[0]
     if status == "in progress":
-        # Its backend has not noticed yet that we are gone.
-        raise psycopg2.OperationalError("a transaction of ours is still being ended")
+        # Its backend has not noticed yet that the connection is gone.
+        raise psycopg2.OperationalError("PostgreSQL has not ended the last transaction yet")
     return bool(status == "committed")
 
 
 def _on_live_connection(work: Callable[[Connection], Result]) -> Result:
-    """Do work on a connection, again on a fresh one where the connection was lost."""
+    """Do the work on a connection; repeat it on another one if the connection is lost."""
     pool: Pool = current_app.extensions["pool"]
-    deadline = time.monotonic() + CONNECTION_WITHIN
-    for attempt in itertools.count(1):
+    deadline = time.monotonic() + CONNECT_TIMEOUT
+    attempt = 1
+    while True:
         try:
             with pool.connection(deadline) as connection:
                 return work(connection)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        except psycopg2.Error as error:
             if not is_lost(error) or attempt == ATTEMPTS or time.monotonic() > deadline:
                 raise
-            time.sleep(0.01 * attempt**2)
-    raise AssertionError("unreachable")
+        time.sleep(0.01 * attempt**2)
+        attempt += 1

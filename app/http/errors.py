@@ -1,7 +1,6 @@
-"""Every error body: `application/problem+json` (RFC 9457), made in one place.
+"""Every error response: `application/problem+json` (RFC 9457), made in one place.
 
-Also says which failures of PostgreSQL mean "come back later". Nothing of an
-exception's own text reaches a client; the log has it.
+Nothing of an exception's own text reaches a client; the log has it.
 """
 
 from __future__ import annotations
@@ -16,57 +15,36 @@ import psycopg2
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, NotFound
 
+from app.database.errors import DatabaseUnavailable, is_unavailable
+
 log = logging.getLogger(__name__)
 
 # Seconds after which a client should try again (RFC 9110, section 10.2.3).
 RETRY_AFTER = 2
 
-# SQLSTATE classes and codes that pass, or that whoever runs the database must mend.
-UNAVAILABLE = (
-    "08",  # connection exception
-    "25006",  # read-only: the follower, during a failover
-    "28",  # login
-    "3D",  # no database of that name
-    "3F",  # no schema of that name
-    "40",  # deadlock, serialization
-    "42501",  # privileges
-    "42703",  # a column that nobody has created yet
-    "42P01",  # a table that nobody has created yet
-    "53",  # resources: memory, disk, connections
-    "55",  # locked, not in the right state
-    "57",  # operator: shutdown, a statement's time limit
-    "58",  # system error
-    "XX",  # corrupt
-)
-
-
 # Phrases as RFC 9110 has them; Python's differ from version to version.
 PHRASES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
 
-class Misfit(NamedTuple):
-    """One thing in a body that does not fit: a JSON pointer to it (RFC 6901), and why."""
+class FieldError(NamedTuple):
+    """What is wrong with one field of a body: a JSON pointer to it (RFC 6901), and why."""
 
     pointer: str
     detail: str
 
 
-class Unprocessable(Exception):
-    """The body was understood and does not fit; answered with 422."""
+class InvalidFields(Exception):
+    """The body is JSON, and some of its fields are invalid; the response is 422."""
 
-    def __init__(self, *misfits: Misfit) -> None:
-        super().__init__(*misfits)
-        self.misfits = misfits
-
-
-class Unavailable(Exception):
-    """PostgreSQL cannot be asked now; answered with 503."""
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__(*errors)
+        self.errors = errors
 
 
-def problem(status: int, detail: str, misfits: Iterable[Misfit] = ()) -> Response:
+def problem(status: int, detail: str, errors: Iterable[FieldError] = ()) -> Response:
     """An error as a response: `type` is `about:blank`, so `title` is the status's own phrase."""
     return Response(
-        problem_json(status, detail, misfits), status, mimetype="application/problem+json"
+        problem_json(status, detail, errors), status, mimetype="application/problem+json"
     )
 
 
@@ -77,7 +55,7 @@ def unavailable() -> Response:
     return answer
 
 
-def problem_json(status: int, detail: str, misfits: Iterable[Misfit] = ()) -> bytes:
+def problem_json(status: int, detail: str, errors: Iterable[FieldError] = ()) -> bytes:
     """The body of an error."""
     body: dict[str, object] = {
         "type": "about:blank",
@@ -85,8 +63,8 @@ def problem_json(status: int, detail: str, misfits: Iterable[Misfit] = ()) -> by
         "status": status,
         "detail": detail,
     }
-    if errors := [misfit._asdict() for misfit in misfits]:
-        body["errors"] = errors
+    if fields := [error._asdict() for error in errors]:
+        body["errors"] = fields
     return json.dumps(body).encode() + b"\n"
 
 
@@ -95,8 +73,8 @@ def init_app(app: Flask) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.before_request(_refuse_leading_slashes)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Unprocessable, _unprocessable)
-    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(InvalidFields, _invalid_fields)
+    app.register_error_handler(DatabaseUnavailable, _unavailable)
     app.register_error_handler(psycopg2.Error, _database_error)
     app.register_error_handler(Exception, _unexpected)
 
@@ -119,8 +97,8 @@ def _http_error(error: HTTPException) -> Response:
     return answer
 
 
-def _unprocessable(error: Unprocessable) -> Response:
-    return problem(422, " ".join(misfit.detail for misfit in error.misfits), error.misfits)
+def _invalid_fields(invalid: InvalidFields) -> Response:
+    return problem(422, " ".join(error.detail for error in invalid.errors), invalid.errors)
 
 
 def _unavailable(error: Exception) -> Response:
@@ -129,13 +107,7 @@ def _unavailable(error: Exception) -> Response:
 
 
 def _database_error(error: psycopg2.Error) -> Response:
-    # libpq reports a connection that failed or broke without a code.
-    lost = error.pgcode is None and isinstance(
-        error, psycopg2.OperationalError | psycopg2.InterfaceError
-    )
-    if lost or (error.pgcode or "").startswith(UNAVAILABLE):
-        return _unavailable(error)
-    return _unexpected(error)
+    return _unavailable(error) if is_unavailable(error) else _unexpected(error)
 
 
 def _unexpected(error: Exception) -> Response:

@@ -414,7 +414,7 @@ def test_a_silent_postgresql_is_not_relied_on(
     app: Flask, recorder: Recorder, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(change_listener, "PROVE_EVERY", 0.2)
-    monkeypatch.setattr(pool, "ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr(pool, "REPLY_TIMEOUT", 0.5)
     feed = start(Feed({"dsn": proxy.url}), recorder)
     # Every answer is lost from now on: data rows, completions, readiness.
     proxy.loses = b"ATDCZEN"

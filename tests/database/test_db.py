@@ -119,7 +119,7 @@ def test_a_change_is_made_once_although_its_connection_breaks(  # noqa: PLR0917
 def test_a_refusal_stays_a_refusal_although_its_connection_breaks(
     behind: Any, proxy: Proxy, sql: Sql, moment: str
 ) -> None:
-    (proxy.breaks_before if moment == "before" else proxy.breaks_after).append(b"COMMIT")
+    (proxy.breaks_before if moment == "before" else proxy.breaks_after).append(b"ROLLBACK")
     answer = behind.put("/api/appointments/1", json=booking("Ada"), headers=FREE)
     assert answer.status_code == 412
     assert sql("SELECT student FROM interviews") == [("Archie Cohen",)]
