@@ -26,6 +26,7 @@ from app.config import SETTINGS
 from app.database import pool
 from bin import embedded_postgres
 from tests.support.database import LISTENERS, as_url, connected, reseed
+from tests.support.folders import short_folder
 from tests.support.proxy import Proxy
 from tests.support.server import Serve, serving
 
@@ -37,13 +38,13 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL whose databases the tests may make and drop."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
     try:
-        with embedded_postgres.running(tmp_path_factory.mktemp("postgres") / "data") as url:
+        with short_folder() as folder, embedded_postgres.running(folder / "data") as url:
             yield url
     except ImportError:
         pytest.exit(
@@ -121,11 +122,17 @@ def serve_module(database_url: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def proxy(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+def short_path() -> Iterator[Path]:
+    """A temporary folder for a socket or the data of PostgreSQL."""
+    with short_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def proxy(database_url: str, short_path: Path) -> Iterator[Proxy]:
     """A bad network in front of the module's database."""
-    proxy = Proxy(database_url, tmp_path_factory.mktemp("proxy"))
-    yield proxy
-    proxy.close()
+    with closing(Proxy(database_url, short_path)) as proxy:
+        yield proxy
 
 
 @pytest.fixture

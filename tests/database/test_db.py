@@ -14,6 +14,7 @@ from flask import Flask
 from app import create_app
 from app.database import pool, schema, statements
 from tests.support.database import Sql, connected
+from tests.support.folders import short_folder
 from tests.support.http import Response, ask, booking
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
@@ -241,9 +242,9 @@ def test_a_full_disk_is_unavailable_to_writes_and_delays_nothing(
 
 
 @pytest.fixture(scope="module")
-def postgres_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres_of_our_own() -> Iterator[Postgres]:
     """A PostgreSQL that only these tests use."""
-    with Postgres(tmp_path_factory.mktemp("pg") / "data").running() as postgres:
+    with short_folder() as folder, Postgres(folder / "data").running() as postgres:
         yield postgres
 
 

@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.database import Sql, connected
+from tests.support.folders import short_folder
 from tests.support.http import ask
 from tests.support.load import Load
 from tests.support.project import finish, release
@@ -47,18 +49,21 @@ def test_a_server_holds_no_more_connections_than_its_workers_pools_and_listeners
 
 
 @pytest.fixture(scope="module")
-def heroku_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def heroku_postgres() -> Iterator[str]:
     """As on Heroku: TLS only, with a certificate that nobody signed, and 20 connections."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) + [
         Path(program).parent for program in [shutil.which("initdb")] if program
     ]
     if not found or not shutil.which("openssl"):
         pytest.skip("needs openssl and a PostgreSQL built with it (the embedded one is not)")
-    folder = tmp_path_factory.mktemp("tls")
+    with short_folder() as folder, _heroku(folder, found[-1]) as url:
+        yield url
+
+
+@contextmanager
+def _heroku(folder: Path, programs: Path) -> Iterator[str]:
     user = "postgres" if os.geteuid() == 0 else None
     if user:
-        for parent in folder.parents[:2]:
-            parent.chmod(parent.stat().st_mode | 0o011)
         shutil.chown(folder, user)
     port = free_port()
 
@@ -68,14 +73,14 @@ def heroku_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             check=True,
             user=user,
             cwd="/",
-            capture_output=command[0] != found[-1] / "pg_ctl",
-            stdout=None if command[0] != found[-1] / "pg_ctl" else subprocess.DEVNULL,
+            capture_output=command[0] != programs / "pg_ctl",
+            stdout=None if command[0] != programs / "pg_ctl" else subprocess.DEVNULL,
         )
 
     data = folder / "data"
     (folder / "password").write_text("s3cret")
     run(
-        found[-1] / "initdb",
+        programs / "initdb",
         "-D",
         data,
         "-U",
@@ -108,9 +113,9 @@ def heroku_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             f"unix_socket_directories = ''\nfsync = off\n"
         )
     (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
-    run(found[-1] / "pg_ctl", "-w", "-D", data, "-l", folder / "log", "start")
+    run(programs / "pg_ctl", "-w", "-D", data, "-l", folder / "log", "start")
     yield f"postgres://app:s3cret@127.0.0.1:{port}/postgres"
-    run(found[-1] / "pg_ctl", "-w", "-D", data, "-m", "immediate", "stop")
+    run(programs / "pg_ctl", "-w", "-D", data, "-m", "immediate", "stop")
 
 
 @pytest.mark.parametrize("url", ["{}", "{}?sslmode=disable"])

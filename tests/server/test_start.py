@@ -19,9 +19,9 @@ from tests.support.waiting import wait_for
 
 
 def test_the_server_boots_without_a_database_and_serves_when_there_is_one(
-    serve: Serve, tmp_path_factory: pytest.TempPathFactory
+    serve: Serve, short_path: Path
 ) -> None:
-    postgres = Postgres(tmp_path_factory.mktemp("pg") / "data")
+    postgres = Postgres(short_path / "data")
     server = serve(DATABASE_URL=postgres.url)
     workers = server.workers
     for path in ("/api/days", "/api/appointments", "/api/interviewers"):

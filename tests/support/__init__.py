@@ -3,6 +3,7 @@
 The project and its processes:
 - `project`: the repository's root, the Procfile's commands, running them
 - `server`: a server process, started as the Procfile starts it; ports
+- `folders`: temporary folders for sockets and for the data of PostgreSQL
 - `application`: types for applications in this process
 - `processes`: what the operating system knows of a process; freezing one
 - `odd_views`: the application with views that stream, send files and break off
