@@ -112,11 +112,16 @@ class Worker(ggevent.GeventWorker):  # type: ignore[misc]
         for connection in self.waiting:
             connection.deadline = min(connection.deadline, time.monotonic() + STOP_TIMEOUT)
         self.wsgi.extensions["broadcaster"].stop()
+        gevent.sleep(STOP_TIMEOUT)
+        self._expire()
 
     def _sweep(self) -> None:
-        """End the waits that have taken too long."""
         while True:
             gevent.sleep(SWEEP_INTERVAL)
-            now = time.monotonic()
-            for connection in [each for each in self.waiting if each.deadline < now]:
-                connection.expire()
+            self._expire()
+
+    def _expire(self) -> None:
+        """End the waits for requests that have taken too long."""
+        now = time.monotonic()
+        for connection in [each for each in self.waiting if each.deadline <= now]:
+            connection.expire()
