@@ -28,7 +28,7 @@ Sql = Callable[..., list[tuple[Any, ...]]]
 
 TABLES = ["days", "appointments", "interviewers", "interviews", "available_interviewers"]
 ENVIRONMENTS = ["production", "development", "test"]
-TRIGGERS = [(table, "tell_change") for table in TABLES] + [("interviews", "tell_truncate")]
+TRIGGERS = [(table, "notify_change") for table in TABLES] + [("interviews", "notify_truncate")]
 INDEXES = [
     ("appointments", "day_id"),
     ("available_interviewers", "day_id"),
@@ -531,7 +531,7 @@ def test_a_reset_that_fails_leaves_everything_as_it_was(
 
 def make_a_drop_fail_in_the_middle(sql: Sql) -> None:
     """Make DROP FUNCTION fail, which comes after DROP TABLE: the name is ambiguous."""
-    sql("CREATE FUNCTION tell_table_change(integer) RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+    sql("CREATE FUNCTION notify_table_change(integer) RETURNS integer LANGUAGE sql AS 'SELECT 1'")
 
 
 def test_reset_of_a_database_that_cannot_be_reached_fails_in_words(flask: Run) -> None:

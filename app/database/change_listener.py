@@ -49,7 +49,7 @@ SELECT_TRIGGERS = """
       FROM pg_attribute
       WHERE attrelid = tgrelid AND attnum > 0
     ) AS columns
-    WHERE tgname IN ('tell_change', 'tell_truncate') AND tgenabled IN ('O', 'A') AND tgrelid IN (
+    WHERE tgname IN ('notify_change', 'notify_truncate') AND tgenabled IN ('O', 'A') AND tgrelid IN (
       to_regclass('days'),
       to_regclass('appointments'),
       to_regclass('interviewers'),
@@ -193,10 +193,11 @@ class Feed:
                     "interview": interview,
                 }:
                     self._tell_subscribers(Change(transaction_id, appointment_id, interview))
+                case {"compare": True}:
+                    self._triggers = []
+                    self._look_at_the_triggers(connection)
                 case {"transaction": int(transaction_id)}:
                     self._tell_subscribers(Change(transaction_id))
-                case {"dropped": True}:
-                    self._look_at_the_triggers(connection)
 
     def _tell_subscribers(self, change: Change) -> None:
         for subscriber in self._subscribers:
