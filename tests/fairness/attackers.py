@@ -249,7 +249,7 @@ ATTACKS: dict[str, Attack] = {
         port, b"", request("GET /api/appointments"), 50
     ),
     "sockets that nobody reads": lambda port: never_read(port, HANDSHAKE, PING_TEXT, 50),
-    "requests that drip": lambda port: drip(port, b"", GET_DAYS, 100),
+    "reads on many connections": lambda port: drip(port, b"", GET_DAYS, 100),
     "bookings": lambda port: each_in_turn(port, [book("Ada"), book("Bob")]),
     "connections": lambda port: repeat_request(port, request("GET /nowhere")),
     "connections that say nothing": lambda port: drip(port, b"", b"", 500),

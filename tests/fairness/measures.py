@@ -23,7 +23,6 @@ from tests.fairness.attackers import HANDSHAKE
 ATTACKERS = Path(__file__).with_name("attackers.py")
 # An attack ends by itself after this; a test that passes ends it earlier.
 ATTACK_SECONDS = 8.0
-MEASURED_SECONDS = 2.0
 # A request without a response by then counts as one of this length.
 NO_RESPONSE_SECONDS = 4.0
 GOING_AWAY = b"\x88\x02" + (1001).to_bytes(2, "big")
@@ -48,7 +47,7 @@ class Cost:
             f"slowest of {self.requests} requests {self.slowest_request:.2f} s"
             f" ({self.slowest_path}), slowest booking {self.slowest_booking:.2f} s,"
             f" {self.memory:+.0f} MB, stopped in {self.stop:.1f} s"
-            f" ({'all' if self.sockets_closed else 'not all'} sockets closed),"
+            f" (every socket closed: {self.sockets_closed}),"
             f" {len(self.failures)} failures {failures}"
         )
 
@@ -127,14 +126,16 @@ def only(worker: int, server: Server) -> Iterator[None]:
 class Bystanders:
     """Clients of every worker that behave well: they read, book and listen."""
 
-    def __init__(self, server: Server, sockets_each: int = 2) -> None:
+    def __init__(
+        self, server: Server, memory_before: float | None = None, sockets_each: int = 2
+    ) -> None:
         self.server = server
         self.cost = Cost()
         self.readers: list[Reader] = []
         self._kept: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._memory_before = self.memory()
+        self._memory_before = memory_before or self.memory_of(server)
         for worker in server.workers:
             with only(worker, server):
                 self.readers += [Reader(server.port) for _ in range(sockets_each)]
@@ -145,7 +146,7 @@ class Bystanders:
                 assert connection.getresponse().read()
                 self._kept.append(connection)
 
-    def measure(self, seconds: float = MEASURED_SECONDS) -> Cost:
+    def measure(self, seconds: float) -> Cost:
         """Behave for so long; give what it took."""
         threads = [
             threading.Thread(target=self._ask_on_new_connections),
@@ -159,6 +160,7 @@ class Bystanders:
         self._stopping.set()
         for thread in threads:
             thread.join()
+        self._remember_memory()
         return self.cost
 
     def stop(self) -> Cost:
@@ -172,12 +174,15 @@ class Bystanders:
 
     def close(self) -> None:
         """Close every connection."""
-        for connection in [*self.readers, *self._kept]:
+        for reader in self.readers:
+            reader.close()
+        for connection in self._kept:
             connection.close()
 
-    def memory(self) -> float:
+    @staticmethod
+    def memory_of(server: Server) -> float:
         """Megabytes that the workers hold."""
-        pids = ",".join(map(str, self.server.workers))
+        pids = ",".join(map(str, server.workers))
         listed = subprocess.run(
             ["ps", "-o", "rss=", "-p", pids], capture_output=True, text=True, check=False
         )
@@ -185,7 +190,11 @@ class Bystanders:
 
     def _watch_memory(self) -> None:
         while not self._stopping.wait(0.2):
-            self.cost.memory = max(self.cost.memory, self.memory() - self._memory_before)
+            self._remember_memory()
+
+    def _remember_memory(self) -> None:
+        grown = self.memory_of(self.server) - self._memory_before
+        self.cost.memory = max(self.cost.memory, grown)
 
     def _ask_on_new_connections(self) -> None:
         while not self._stopping.is_set():
