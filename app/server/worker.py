@@ -63,7 +63,17 @@ class Logger(GunicornLogger):  # type: ignore[misc]
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         """Log a request that was answered."""
-        logs.write_request(environ, resp.status_code, resp.sent, request_time.total_seconds())
+        logs.write_request(
+            method=environ["REQUEST_METHOD"],
+            target=environ["RAW_URI"],
+            status=resp.status_code,
+            length=resp.sent,
+            seconds=request_time.total_seconds(),
+            client=logs.client_address(
+                environ.get("HTTP_X_FORWARDED_FOR"), environ.get("REMOTE_ADDR", "")
+            ),
+            request_id=environ.get("HTTP_X_REQUEST_ID", ""),
+        )
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
