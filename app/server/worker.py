@@ -41,7 +41,9 @@ class Logger(GunicornLogger):  # type: ignore[misc]
             status=resp.status_code,
             length=resp.sent,
             seconds=request_time.total_seconds(),
-            client=environ.get("HTTP_X_FORWARDED_FOR") or environ.get("REMOTE_ADDR", ""),
+            client=logs.client_address(
+                environ.get("HTTP_X_FORWARDED_FOR"), environ.get("REMOTE_ADDR", "")
+            ),
             request_id=environ.get("HTTP_X_REQUEST_ID", ""),
         )
 

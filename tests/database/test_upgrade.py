@@ -40,19 +40,19 @@ DOWNGRADE = """
       RETURN NULL;
     END
     $$;
-    CREATE FUNCTION notify_table_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION tell_table_change() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
       PERFORM pg_notify('scheduler_changes', '1');
       RETURN NULL;
     END
     $$;
-    CREATE TRIGGER notify_change AFTER INSERT OR UPDATE OR DELETE ON interviews
+    CREATE TRIGGER tell_change AFTER INSERT OR UPDATE OR DELETE ON interviews
     FOR EACH ROW EXECUTE FUNCTION tell_interview_change();
-    CREATE TRIGGER notify_truncate BEFORE TRUNCATE ON interviews
+    CREATE TRIGGER tell_truncate BEFORE TRUNCATE ON interviews
     FOR EACH STATEMENT EXECUTE FUNCTION tell_interview_change();
 """ + "".join(
-    f"CREATE TRIGGER notify_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}"
-    " FOR EACH STATEMENT EXECUTE FUNCTION notify_table_change();"
+    f"CREATE TRIGGER tell_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}"
+    " FOR EACH STATEMENT EXECUTE FUNCTION tell_table_change();"
     for table in LISTED
 )
 
@@ -92,7 +92,7 @@ def functions(sql: Sql) -> list[str]:
 
 
 def test_create_replaces_the_old_triggers_and_keeps_all_data(old: Sql) -> None:
-    assert {name for _, name in triggers(old)} == {"notify_change", "notify_truncate"}
+    assert {name for _, name in triggers(old)} == {"tell_change", "tell_truncate"}
     for _ in range(2):
         old(CREATE)
         assert triggers(old) == TRIGGERS
@@ -103,8 +103,8 @@ def test_create_replaces_the_old_triggers_and_keeps_all_data(old: Sql) -> None:
 def test_create_replaces_the_old_triggers_of_tables_that_were_added(old: Sql) -> None:
     old("CREATE TABLE rooms (id INTEGER)")
     old(
-        "CREATE TRIGGER notify_change AFTER INSERT ON rooms"
-        " FOR EACH STATEMENT EXECUTE FUNCTION notify_table_change()"
+        "CREATE TRIGGER tell_change AFTER INSERT ON rooms"
+        " FOR EACH STATEMENT EXECUTE FUNCTION tell_table_change()"
     )
     old(CREATE)
     assert triggers(old) == TRIGGERS
@@ -125,7 +125,7 @@ def test_a_locked_table_leaves_the_old_triggers_in_place(
         with pytest.raises(psycopg2.errors.LockNotAvailable):
             run(CREATE.replace("lock_timeout = '10s'", "lock_timeout = '100ms'"))
         other.rollback()
-    assert {name for _, name in triggers(old)} == {"notify_change", "notify_truncate"}
+    assert {name for _, name in triggers(old)} == {"tell_change", "tell_truncate"}
 
 
 @pytest.mark.parametrize(
