@@ -12,8 +12,9 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import schema
-from tests.conftest import booking, connected
-from tests.faults import Postgres
+from tests.support.database import connected
+from tests.support.http import booking
+from tests.support.postgres import Postgres
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -58,7 +59,7 @@ def client_of_it(postgres_with_a_short_queue: Postgres) -> Iterator[FlaskClient]
     with app.app_context():
         schema.reset()
     yield app.test_client()
-    app.extensions["changes"].stop()
+    app.extensions["change_listener"].stop()
 
 
 def test_a_full_queue_of_notifications(

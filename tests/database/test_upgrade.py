@@ -13,7 +13,8 @@ import pytest
 from flask import Flask
 
 from app.database import pool, schema
-from tests.conftest import connected, wait_for
+from tests.support.database import connected
+from tests.support.waiting import wait_for
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 

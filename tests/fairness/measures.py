@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conftest import Server, booking
 from tests.fairness.attackers import HANDSHAKE
+from tests.support.http import booking
+from tests.support.server import Server
 
 ATTACKERS = Path(__file__).with_name("attackers.py")
 # An attack ends by itself after this; a test that passes ends it earlier.

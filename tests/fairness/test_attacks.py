@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from tests.conftest import Server, free_port, reseed
 from tests.fairness.attackers import ATTACKS
 from tests.fairness.measures import Bystanders, attackers
+from tests.support.database import reseed
+from tests.support.server import Server, free_port
 
 # The others find nothing that these do not find; they run with `-m slow`.
 EVERY_TIME = [
