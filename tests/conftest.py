@@ -78,7 +78,7 @@ def app(environ: dict[str, str]) -> Iterator[Flask]:
     app = create_app(environ)
     reseed(app)
     yield app
-    app.extensions["changes"].stop()
+    app.extensions["change_listener"].stop()
 
 
 @pytest.fixture

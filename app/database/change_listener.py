@@ -141,10 +141,10 @@ class ChangeListener:
                 match _parse(notification.payload):
                     case {"transaction": int(transaction_id), "id": int(appointment_id)} as payload:
                         # Triggers of version 1.0 send no xmin.
-                        xmin = payload.get("xmin", transaction_id % 2**32)
+                        xmin = payload.get("xmin") or transaction_id % 2**32
                         interview = payload.get("interview")
                         changes.append(Change(transaction_id, appointment_id, interview, xmin))
-                    case {"compare": True} | {"dropped": True}:
+                    case {"compare": True}:
                         has_gap = True
                     case {"transaction": int(transaction_id)}:
                         changes.append(Change(transaction_id))

@@ -115,7 +115,7 @@ class Connection:
             status=response.status,
             length=response.length,
             seconds=time.perf_counter() - started,
-            client=response.forwarded_for or self._peer,
+            client=logs.client_address(response.forwarded_for, self._peer),
             request_id=response.request_id,
         )
         return True

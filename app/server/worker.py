@@ -41,7 +41,9 @@ class Logger(GunicornLogger):  # type: ignore[misc]
             status=resp.status_code,
             length=resp.sent,
             seconds=request_time.total_seconds(),
-            client=environ.get("HTTP_X_FORWARDED_FOR") or environ.get("REMOTE_ADDR", ""),
+            client=logs.client_address(
+                environ.get("HTTP_X_FORWARDED_FOR"), environ.get("REMOTE_ADDR", "")
+            ),
             request_id=environ.get("HTTP_X_REQUEST_ID", ""),
         )
 
@@ -112,11 +114,16 @@ class Worker(ggevent.GeventWorker):  # type: ignore[misc]
         for connection in self.waiting:
             connection.deadline = min(connection.deadline, time.monotonic() + STOP_TIMEOUT)
         self.wsgi.extensions["broadcaster"].stop()
+        gevent.sleep(STOP_TIMEOUT)
+        self._expire()
 
     def _sweep(self) -> None:
-        """End the waits that have taken too long."""
         while True:
             gevent.sleep(SWEEP_INTERVAL)
-            now = time.monotonic()
-            for connection in [each for each in self.waiting if each.deadline < now]:
-                connection.expire()
+            self._expire()
+
+    def _expire(self) -> None:
+        """End the waits for requests that have taken too long."""
+        now = time.monotonic()
+        for connection in [each for each in self.waiting if each.deadline <= now]:
+            connection.expire()

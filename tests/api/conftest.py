@@ -16,7 +16,7 @@ def application(database_url: str) -> Iterator[Flask]:
     """One application for all tests of this module."""
     app = create_app({"DATABASE_URL": database_url, "APP_ENV": "test"})
     yield app
-    app.extensions["changes"].stop()
+    app.extensions["change_listener"].stop()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.support.waiting import wait_for
 @pytest.fixture
 def stored(app: Flask, client: FlaskClient) -> Iterator[FlaskClient]:
     """A client whose three GETs are answered from stored responses."""
-    feed = app.extensions["changes"]
+    feed = app.extensions["change_listener"]
     feed.start()
     wait_for(lambda: feed.is_reliable)
     for path in PATHS:

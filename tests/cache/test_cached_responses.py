@@ -90,7 +90,7 @@ def week(environ: dict[str, str], sql: Sql) -> Iterator[FlaskClient]:
         schema.reset()
     sql("INSERT INTO days (name) VALUES ('Saturday'), ('Sunday')")
     yield app.test_client()
-    app.extensions["changes"].stop()
+    app.extensions["change_listener"].stop()
 
 
 @each_path
@@ -159,8 +159,8 @@ def test_a_stored_answer_carries_the_headers_of_its_own_request(environ: dict[st
     with app.app_context():
         schema.reset()
     client = app.test_client()
-    app.extensions["changes"].start()
-    wait_for(lambda: app.extensions["changes"].is_reliable)
+    app.extensions["change_listener"].start()
+    wait_for(lambda: app.extensions["change_listener"].is_reliable)
     for turn in range(3):
         for origin in (good, other, "https://evil.example", None):
             headers = {
@@ -177,7 +177,7 @@ def test_a_stored_answer_carries_the_headers_of_its_own_request(environ: dict[st
             assert "Strict-Transport-Security" not in answer.headers
         over_https = client.get("/api/days", base_url="https://localhost")
         assert "Strict-Transport-Security" in over_https.headers
-    app.extensions["changes"].stop()
+    app.extensions["change_listener"].stop()
 
 
 def test_two_servers_give_the_same_validator(serve: Serve, app: Flask) -> None:

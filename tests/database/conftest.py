@@ -38,7 +38,7 @@ def app_of(database_url: str) -> Iterator[Callable[[str], Flask]]:
 
     yield make
     with ThreadPoolExecutor(len(apps) or 1) as threads:
-        list(threads.map(lambda app: app.extensions["changes"].stop(), apps))
+        list(threads.map(lambda app: app.extensions["change_listener"].stop(), apps))
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def behind(app: Flask, proxy: Proxy) -> Iterator[Any]:
     """A client of an application behind a bad network."""
     behind = create_app({"DATABASE_URL": proxy.url, "APP_ENV": "test"})
     yield behind.test_client()
-    behind.extensions["changes"].stop()
+    behind.extensions["change_listener"].stop()
 
 
 @pytest.mark.parametrize(("moment", "times"), [("before", 1), ("after", 1), ("after", 2)])

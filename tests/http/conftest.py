@@ -26,7 +26,7 @@ def make_app(database_url: str) -> Iterator[MakeApp]:
 
     yield make
     with ThreadPoolExecutor(len(apps) or 1) as threads:
-        list(threads.map(lambda app: app.extensions["changes"].stop(), apps))
+        list(threads.map(lambda app: app.extensions["change_listener"].stop(), apps))
 
 
 @pytest.fixture(scope="module")

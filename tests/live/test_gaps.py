@@ -127,11 +127,11 @@ def test_a_slot_does_not_go_back_to_an_older_state_when_the_feed_resumes(
                 for state in ("older", "newer"):
                     run("UPDATE interviews SET student = %s", [f"{state} {self.turn}"])
 
-    app.extensions["changes"]._subscribers.insert(0, Meddler())
+    app.extensions["change_listener"]._subscribers.insert(0, Meddler())
     with threaded(app) as port, open_socket(port) as client:
         sql(KILL_LISTENERS)
         wait_for(lambda: sql("SELECT student FROM interviews") == [("newer 2",)])
-        wait_for(lambda: app.extensions["changes"].is_reliable)
+        wait_for(lambda: app.extensions["change_listener"].is_reliable)
         sql("INSERT INTO interviews VALUES (90, 'end', 1, 2)")
         heard = [
             text

@@ -8,7 +8,7 @@ from tests.support.database import Sql
 
 TABLES = ["days", "appointments", "interviewers", "interviews", "available_interviewers"]
 ENVIRONMENTS = ["production", "development", "test"]
-TRIGGERS = [(table, "tell_change") for table in TABLES] + [("interviews", "tell_truncate")]
+TRIGGERS = [(table, "notify_change") for table in TABLES] + [("interviews", "notify_truncate")]
 INDEXES = [
     ("appointments", "day_id"),
     ("available_interviewers", "day_id"),
@@ -70,4 +70,4 @@ def additions(sql: Sql) -> tuple[list[Any], list[Any]]:
 
 def make_a_drop_fail_in_the_middle(sql: Sql) -> None:
     """Make DROP FUNCTION fail, which comes after DROP TABLE: the name is ambiguous."""
-    sql("CREATE FUNCTION tell_table_change(integer) RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+    sql("CREATE FUNCTION notify_table_change(integer) RETURNS integer LANGUAGE sql AS 'SELECT 1'")

@@ -142,8 +142,8 @@ def closed_with(client: ClientConnection) -> int | None:
 def threaded(app: Flask) -> Iterator[int]:
     """The application under werkzeug's threaded server, in this process; gives its port."""
     # Else the first socket begins to listen, and is told all that is stored.
-    app.extensions["changes"].start()
-    wait_for(lambda: app.extensions["changes"].is_reliable)
+    app.extensions["change_listener"].start()
+    wait_for(lambda: app.extensions["change_listener"].is_reliable)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -154,4 +154,4 @@ def threaded(app: Flask) -> Iterator[int]:
         server.shutdown()
         thread.join()
         server.server_close()
-        app.extensions["changes"].stop()
+        app.extensions["change_listener"].stop()
