@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from flask import Flask
@@ -64,8 +65,8 @@ def student(server: Server) -> str | None:
 def test_every_read_shows_it_after_a_second_and_every_socket_within_five(
     server: Server, sql: Sql, database_url: str, change: Change, expected: str | None
 ) -> None:
-    sockets = [open_socket(server) for _ in range(4)]
-    try:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(open_socket(server)) for _ in range(4)]
         # Both workers have the list in their caches.
         assert {student(server) for _ in range(8)} == {"Archie Cohen"}
         change(sql, database_url)
@@ -74,6 +75,3 @@ def test_every_read_shows_it_after_a_second_and_every_socket_within_five(
         assert {student(server) for _ in range(8)} == {expected}
         for socket in sockets:
             until(socket, frame(1, expected), changed_at + 5 - time.monotonic())
-    finally:
-        for socket in sockets:
-            socket.close()

@@ -12,10 +12,9 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import statements
-from tests.conftest import booking
-from tests.faults import Proxy
-
-Sql = Callable[..., list[tuple[Any, ...]]]
+from tests.support.database import Sql
+from tests.support.http import booking
+from tests.support.proxy import Proxy
 
 BEGUN, FINISHED = "begun", "finished"
 PATH = "/api/appointments/2"
@@ -57,7 +56,7 @@ def client(app: Flask, proxy: Proxy, recorder: Recorder) -> Iterator[FlaskClient
     app = create_app({"DATABASE_URL": proxy.url, "APP_ENV": "test"})
     statements.init_app(app, recorder)
     yield app.test_client()
-    app.extensions["changes"].stop()
+    app.extensions["change_listener"].stop()
 
 
 @pytest.mark.parametrize(
