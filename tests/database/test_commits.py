@@ -12,10 +12,9 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import statements
+from tests.support.database import Sql
 from tests.support.http import booking
 from tests.support.proxy import Proxy
-
-Sql = Callable[..., list[tuple[Any, ...]]]
 
 BEGUN, FINISHED, ABANDONED = "begun", "finished", "abandoned"
 PATH = "/api/appointments/2"

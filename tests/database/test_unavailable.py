@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -12,11 +12,9 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import schema
-from tests.support.database import connected
+from tests.support.database import Sql, connected
 from tests.support.http import booking
 from tests.support.postgres import Postgres
-
-Sql = Callable[..., list[tuple[Any, ...]]]
 
 PATH = "/api/appointments/2"
 
