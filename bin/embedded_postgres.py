@@ -15,7 +15,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -24,11 +23,12 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-WATCHDOG = Path(__file__).with_name("watchdog.py")
+from bin import watchdog
 
-# Seconds. PostgreSQL starts in one, but may have to recover from a crash first.
+# Seconds. PostgreSQL may have to recover from a crash before it is ready.
 START_TIMEOUT = 60.0
-STOP_TIMEOUT = 15.0
+# How long to wait for a PostgreSQL whose starter was killed.
+LOCK_TIMEOUT = 15.0
 # What a socket's path may have at most: 103 bytes on macOS, 107 on Linux.
 LONGEST_SOCKET_PATH = 103
 SOCKET_NAME = ".s.PGSQL.5432"
@@ -57,24 +57,22 @@ def running(
         sockets = sockets or Path(temporary)
         _give_to_server(sockets, data)
         log = stack.enter_context((folder / "log").open("wb"))
-        watchdog = subprocess.Popen(
+        process = watchdog.start(
             [
-                *(sys.executable, "-S", WATCHDOG, "SIGINT", temporary),
                 *command("postgres", data, "-D", str(data), "-k", _list_item(sockets)),
                 *("-h", "", "-p", "5432"),
                 *(f"--{name}={value}" for name, value in (settings or {}).items()),
             ],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=_environment(),
-            start_new_session=True,
+            stop_signal=signal.SIGINT,  # PostgreSQL's "fast" shutdown
+            output=log,
+            environ=_environment(),
+            folder=temporary,
             # The lock lasts as long as PostgreSQL, also if this process is killed.
-            pass_fds=[lock.fileno()],
+            keep_open=[lock.fileno()],
         )
-        stack.callback(_stop, watchdog)
-        _wait_until_ready(watchdog, sockets, folder / "log")
-        yield f"postgresql://postgres@/postgres?host={quote(str(sockets), safe='/')}&port=5432"
+        stack.callback(watchdog.stop, process)
+        _wait_until_ready(process, sockets, folder / "log")
+        yield f"postgresql://postgres@/postgres?host={quote(str(sockets))}&port=5432"
 
 
 def program(name: str) -> Path:
@@ -121,7 +119,7 @@ def _give_to_server(folder: Path, data: Path) -> None:
 def _locked(folder: Path) -> Iterator[IO[str]]:
     """Keep every other process from running PostgreSQL on this folder."""
     with (folder / "lock").open("a+") as lock:
-        deadline = time.monotonic() + STOP_TIMEOUT
+        deadline = time.monotonic() + LOCK_TIMEOUT
         while not _try_to_lock(lock):
             lock.seek(0)
             holder = lock.read().strip()
@@ -206,22 +204,13 @@ def _environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
-def _wait_until_ready(watchdog: subprocess.Popen[bytes], sockets: Path, log: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], sockets: Path, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT
-    is_ready = [program("pg_isready"), "-q", "-h", sockets, "-p", "5432"]
+    is_ready = [str(program("pg_isready")), "-q", "-h", str(sockets), "-p", "5432"]
     while subprocess.run(is_ready, env=_environment(), check=False).returncode != 0:
-        if watchdog.poll() is not None:
+        if process.poll() is not None:
             said = log.read_text(encoding="utf-8", errors="replace").strip()
             raise NotStarted(f"PostgreSQL stopped: {said}")
         if time.monotonic() > deadline:
             raise NotStarted(f"PostgreSQL is not ready after {START_TIMEOUT:.0f} s; see {log}")
         time.sleep(0.05)
-
-
-def _stop(watchdog: subprocess.Popen[bytes]) -> None:
-    assert watchdog.stdin is not None
-    watchdog.stdin.close()
-    try:
-        watchdog.wait(STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        watchdog.send_signal(signal.SIGKILL)
