@@ -13,12 +13,18 @@ import time
 
 _FIELD = re.compile(r'(?:^|\s)(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 
+# What gunicorn says at each start and stop, and bin/dev says itself.
+_ROUTINE = re.compile(
+    "Starting gunicorn|Listening at|Using worker|Booting worker|Handling signal|Worker exiting"
+    "|Shutting down"
+)
+
 # SGR parameters (ECMA-48): 2 is dim, 3x a colour.
 DIM, RED, GREEN, YELLOW, CYAN = "2", "31", "32", "33", "36"
 
 
 def render(line: str, *, colour: bool) -> str:
-    """One line of the log for people, with the time of day."""
+    """One line of the log for people, with the time of day; empty if it is routine."""
     fields = parse(line)
     if not {"at", "msg"} <= fields.keys():
         return line
@@ -27,6 +33,8 @@ def render(line: str, *, colour: bool) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if colour else text
 
     level, message = fields.pop("at"), fields.pop("msg")
+    if level == "INFO" and _ROUTINE.match(message):
+        return ""
     fields.pop("request_id", None)
     now = paint(time.strftime("%H:%M:%S"), DIM)
     if message == "request":
@@ -36,8 +44,8 @@ def render(line: str, *, colour: bool) -> str:
     trace = fields.pop("exc_info", "").replace("\\n", "\n")
     level_colour = {"WARNING": YELLOW, "INFO": CYAN}.get(level, RED)
     details = paint(" ".join(f"{name}={value}" for name, value in fields.items()), DIM)
-    rest = f"\n{trace}" if trace else ""
-    return f"{now}  {paint(message, level_colour)}  {details}{rest}".rstrip()
+    shown = f"{now}  {paint(message, level_colour)}"
+    return shown + (f"  {details}" if fields else "") + (f"\n{trace}" if trace else "")
 
 
 def parse(line: str) -> dict[str, str]:

@@ -60,7 +60,8 @@ class Server:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         for line in self._process.stdout or ():
             text = line.decode(errors="replace").rstrip("\n")
-            say(log_lines.render(text, colour=colour))
+            if shown := log_lines.render(text, colour=colour):
+                say(shown)
             if log_lines.parse(text).get("msg", "").endswith("listening for changes"):
                 self._workers_to_start -= 1
                 if self._workers_to_start == 0:
