@@ -5,8 +5,10 @@ settings are read here too, since an error found later, in a worker, would start
 that worker again for ever.
 """
 
+import os
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,8 @@ wanted = 10_240 if most == resource.RLIM_INFINITY else most
 if allowed != resource.RLIM_INFINITY:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, wanted), most))
 
-# Heroku's router keeps an idle connection for 90 s; who closes first must be it,
-# or a request is sent into a connection that is just being closed.
+# Heroku's router keeps an idle connection for 90 s. The router must be the one that
+# closes it, or it sends a request into a connection that is just being closed.
 keepalive = 95
 # Requests have this long to finish when the server stops; what takes longer is cut
 # off. Heroku kills after 30 s.
@@ -55,24 +57,38 @@ logger_class = Logger
 logconfig_dict = LOGGING
 
 
-# Before the first fork; a worker that replaces another goes on with the same memory.
+# Before the first fork; a worker that replaces another uses the same memory.
 data_version.share()
 
 
+def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
+    """Refuse more workers than share the data version (SIGTTIN, `--workers`)."""
+    if new_value > data_version.MAX_WORKERS:
+        server.num_workers = data_version.MAX_WORKERS
+        server.log.warning(
+            "more workers are not supported", extra={"workers": data_version.MAX_WORKERS}
+        )
+
+
 def pre_fork(server: Any, worker: Any) -> None:
-    """Give the new worker a slot that none of the living has."""
-    taken = {living.slot for living in server.WORKERS.values()}
-    worker.slot = min(set(range(data_version.SLOTS)) - taken)
+    """Give the new worker an index that no living worker has."""
+    taken = {living.index for living in server.WORKERS.values()}
+    worker.index = min(set(range(data_version.WORKER_INDEXES)) - taken, default=None)
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Let the worker count in its slot."""
-    data_version.take(worker.slot)
+    """Take over the index's counters."""
+    if worker.index is None:
+        # Reloads in quick succession; gunicorn tries again until old workers are gone.
+        server.log.warning("worker not started: too many old workers are still stopping")
+        time.sleep(1)
+        os._exit(0)
+    data_version.take_over(worker.index)
 
 
 def post_worker_init(worker: Any) -> None:
     """Listen for changes from the start; what is wrong with the database is logged now."""
-    worker.wsgi.extensions["changes"].start()
+    worker.wsgi.extensions["change_listener"].start()
 
 
 def when_ready(server: Any) -> None:

@@ -1,7 +1,7 @@
 """The Interview Scheduler API: days, appointments and interviewers over HTTP.
 
-`create_app` is a table of contents. Each module it names explains itself; a
-request passes through them from the bottom of the list to the top.
+`create_app` is the table of contents: a request passes through the middleware from
+the outermost to the innermost, then through Flask to a view in `app.api`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,32 @@ from flask import Flask
 
 from app import config, logs
 from app.api import appointments, days, debug, interviewers
-from app.cache import middleware
-from app.database import change_listener, schema, statements
-from app.http import errors, response_headers
-from app.live import broadcaster
+from app.cache import data_version
+from app.cache.middleware import CacheMiddleware
+from app.database import schema, statements
+from app.database.change_listener import ChangeListener
+from app.http import errors
+from app.http.response_headers import ResponseHeadersMiddleware
+from app.http.responses import cacheable_paths
+from app.live.broadcaster import Broadcaster
+from app.live.middleware import WebSocketMiddleware
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
-    """Build the application.
+    """Create the application. Connects to nothing and starts no thread.
 
-    Takes the settings as a mapping of environment variables; without one, the
-    process's environment and the `.env` files are read. Connects to nothing.
-    Raises `config.ConfigError` where a setting makes no sense.
+    Args: the settings as environment variables; by default the process's own
+    environment, completed from the `.env` files. Raises `config.ConfigError` if a
+    setting is invalid.
     """
     app = Flask(__name__, static_folder=None)
     app.config.from_mapping(config.read_settings(environ))
-    # Every path answers with and without a trailing slash: a browser does not
-    # follow a redirect of a CORS preflight.
+    # A redirect to the path with or without a slash would break CORS preflights.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
 
     logs.configure()
-    statements.init_app(app)
+    statements.init_app(app, commits=data_version)
     schema.init_app(app)
     errors.init_app(app)
 
@@ -43,9 +47,18 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     if app.config["APP_ENV"] in {"development", "test"}:
         app.register_blueprint(debug.bp)
 
-    # Each wraps what stands above it: a request comes in at the last.
-    change_listener.init_app(app)
-    middleware.init_app(app)
-    broadcaster.init_app(app)
-    response_headers.init_app(app)
+    origins = app.config["CORS_ORIGINS"]
+    listener = ChangeListener(app.config["DATABASE"])
+    cache = CacheMiddleware(app.wsgi_app, cacheable_paths(app))
+    broadcaster = Broadcaster()
+    listener.subscribe(cache)
+    listener.subscribe(broadcaster)
+    app.wsgi_app = ResponseHeadersMiddleware(  # type: ignore[method-assign]
+        WebSocketMiddleware(cache, broadcaster, listener, origins), origins
+    )
+    # For gunicorn's worker, which starts the listener, closes the sockets when it
+    # stops, and sends cached responses without WSGI.
+    app.extensions["change_listener"] = listener
+    app.extensions["broadcaster"] = broadcaster
+    app.extensions["cache"] = cache
     return app

@@ -41,9 +41,10 @@ SELECT_APPOINTMENTS = """
 
 
 @bp.get("/api/appointments")
-def list_appointments() -> Response:
+@cacheable_json
+def list_appointments() -> str:
     """Return an object of all appointments, keyed by id, in ascending order."""
-    return cacheable_json(statements.fetch_text(SELECT_APPOINTMENTS))
+    return statements.fetch_text(SELECT_APPOINTMENTS)
 
 
 # The locks keep the appointment and the interviewer from being deleted between the check

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from app.database import statements
 from app.http.responses import cacheable_json
@@ -41,6 +41,7 @@ SELECT_DAYS = """
 
 
 @bp.get("/api/days")
-def list_days() -> Response:
+@cacheable_json
+def list_days() -> str:
     """Return an array of all days, ordered by id."""
-    return cacheable_json(statements.fetch_text(SELECT_DAYS))
+    return statements.fetch_text(SELECT_DAYS)

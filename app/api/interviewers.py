@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from app.database import statements
 from app.http.responses import cacheable_json
@@ -20,6 +20,7 @@ SELECT_INTERVIEWERS = """
 
 
 @bp.get("/api/interviewers")
-def list_interviewers() -> Response:
+@cacheable_json
+def list_interviewers() -> str:
     """Return an object of all interviewers, keyed by id, in ascending order."""
-    return cacheable_json(statements.fetch_text(SELECT_INTERVIEWERS))
+    return statements.fetch_text(SELECT_INTERVIEWERS)

@@ -1,112 +1,122 @@
-"""A counter that every worker process sees: which generation of the data this is.
+"""The data version: shared memory that says whether a cached response is current.
 
-Memory mapped before the fork, so that a worker knows of another's write before
-the writer's client does. Adding one is not atomic between processes, and two
-lost in one would be a stale read: each worker has a counter of its own, and all
-of them together are the generation. Without gunicorn, one process has it all.
+Every worker process has two counters in memory mapped before the fork: commits
+begun and commits finished. The *begun* counters of all workers together are the
+version. Two rules make cached responses linearizable on one machine:
 
-A change is in the database a moment before it is counted, and one process may see
-it in there while another still has the answer from before. So each tells the
-others what it saw: nobody is shown the present and then the past.
+- A worker counts a commit as begun before it sends `COMMIT`. So the version has
+  changed before anybody can see the new data.
+- A response is cached only if no commit was in flight when its query started
+  (`Version.is_settled`), and served only while the version is still the same.
+
+A counter per worker, because adding one is not atomic between processes.
+Without gunicorn there is one process, and the memory is its own.
 """
 
 from __future__ import annotations
 
 import mmap
 import threading
-import zlib
+from typing import NamedTuple
 
-# gunicorn starts at most 64 workers, and as many again while it reloads.
-SLOTS = 192
-# The transactions counted last are remembered: the writer and every worker's
-# feed all report the same one, and it needs to be counted once.
-REMEMBERED = 64
-# What was seen last at a path, by each worker: in which generation, where, and what.
-PATHS = 32
-_SEEN = 3
+# gunicorn.conf.py allows 64 workers. A reload runs old and new ones side by side.
+MAX_WORKERS = 64
+WORKER_INDEXES = 3 * MAX_WORKERS
+# The writer and every worker's listener report the same transaction. It counts once
+# while it is among the last ones remembered.
+_REMEMBERED = 64
 _WORD = 8
-_BYTES = (SLOTS + REMEMBERED + PATHS * SLOTS * _SEEN) * _WORD
 
-_memory: bytearray | mmap.mmap = bytearray(_BYTES)
-_words = memoryview(_memory).cast("Q")
-_own = 0
+_BEGUN = slice(0, WORKER_INDEXES * _WORD)
+_FINISHED = slice(_BEGUN.stop, 2 * _BEGUN.stop)
+_TRANSACTIONS = slice(_FINISHED.stop, _FINISHED.stop + _REMEMBERED * _WORD)
+
+_memory: bytearray | mmap.mmap = bytearray(_TRANSACTIONS.stop)
+_begun, _finished, _transactions = (
+    memoryview(_memory)[part].cast("Q") for part in (_BEGUN, _FINISHED, _TRANSACTIONS)
+)
+_index = 0
 _lock = threading.Lock()
 
 
+class Version(NamedTuple):
+    """The version at one moment, and whether no commit was in flight then."""
+
+    begun: bytes
+    is_settled: bool
+
+
 def share() -> None:
-    """Use memory that processes forked from now on share; keeps what is shared already."""
-    global _memory, _words  # noqa: PLW0603 -- one per process, made before the fork
-    if not isinstance(_memory, mmap.mmap):
-        _memory = mmap.mmap(-1, _BYTES)
-        _words = memoryview(_memory).cast("Q")
+    """Move the counters to memory that processes forked from now on share.
 
-
-def take(slot: int) -> None:
-    """Count in this slot from now on; no other living process may have it."""
-    global _own  # noqa: PLW0603 -- known only after the fork
-    _own = slot
-
-
-def current() -> bytes:
-    """The generation: equal as long as no change was reported."""
-    return bytes(_memory[: SLOTS * _WORD])
-
-
-def advance(transaction_id: int | None = None) -> None:
-    """Tell all processes that data may have changed, by this transaction if it is known."""
-    if transaction_id is None:
-        _count()
-        return
-    cell = SLOTS + transaction_id % REMEMBERED
-    if _words[cell] != transaction_id:
-        _count()
-        # Only now: whoever finds it here relies on its having been counted.
-        _words[cell] = transaction_id
-
-
-def forget() -> None:
-    """Remember no transaction: another server's may have the same ids."""
-    _words[SLOTS : SLOTS + REMEMBERED] = memoryview(bytes(REMEMBERED * _WORD)).cast("Q")
-    _count()
-
-
-def agrees(path: str, seen: int, begun_in: bytes) -> bool:
-    """Whether all processes that asked for a path since then saw the same there.
-
-    Takes a path, a number that stands for what a query saw (less than 2**64), and
-    the generation in which the query was begun. Tells the others; where one has
-    seen something else, nothing that was stored before is served any more.
+    A second call changes nothing: workers started after a reload use the same memory.
     """
-    where = zlib.crc32(path.encode())
-    first = SLOTS + REMEMBERED + where % PATHS * SLOTS * _SEEN
-    own = first + _own * _SEEN
+    global _memory, _begun, _finished, _transactions  # noqa: PLW0603 -- set once, before the fork
+    if not isinstance(_memory, mmap.mmap):
+        _memory = mmap.mmap(-1, _TRANSACTIONS.stop)
+        _begun, _finished, _transactions = (
+            memoryview(_memory)[part].cast("Q") for part in (_BEGUN, _FINISHED, _TRANSACTIONS)
+        )
+
+
+def take_over(index: int) -> None:
+    """Use the counters of this worker index from now on; no living worker may have it.
+
+    A worker that was killed during a commit leaves the index unsettled. Its commit
+    may still become visible, so its notification has to count.
+    """
+    global _index  # noqa: PLW0603 -- known only after the fork
+    _index = index
+    forget_transactions()
+    _finished[index] = _begun[index]
+
+
+def begun() -> bytes:
+    """The version as bytes: equal as long as no commit has begun."""
+    return bytes(_memory[_BEGUN])
+
+
+def current() -> Version:
+    """The version, to be taken before a query whose response may be cached."""
+    version = begun()
+    # Compared with the copy: a commit that begins in between has to make a difference.
+    return Version(version, version == _memory[_FINISHED])
+
+
+def commit_begun(transaction_id: int) -> None:
+    """Count a commit; call it immediately before `COMMIT` is sent."""
     with _lock:
-        before = _words[own : own + _SEEN].tolist()
-        while True:
-            now = current()
-            # Tell first, then look: of two that do so at once, one finds the other's.
-            _words[own], _words[own + 1], _words[own + 2] = _number(now), where, seen
-            told = before + _words[first : first + SLOTS * _SEEN].tolist()
-            if now == current():
-                break
-        others = [
-            seen_in
-            for seen_in, seen_where, other in zip(told[::3], told[1::3], told[2::3], strict=True)
-            if seen_where == where and other != seen and seen_in >= _number(begun_in)
-        ]
-        if others:
-            # What is asked again was not seen.
-            _words[own], _words[own + 1], _words[own + 2] = before
-    if _number(now) in others:
-        _count()
-    return not others
+        _begun[_index] += 1
+    # After counting: a worker that finds the transaction here does not count it again.
+    _transactions[transaction_id % _REMEMBERED] = transaction_id
 
 
-def _number(generation: bytes) -> int:
-    """A number that is higher for each generation than for those before."""
-    return sum(memoryview(generation).cast("Q"))
-
-
-def _count() -> None:
+def commit_finished() -> None:
+    """The outcome of a commit that was begun is known."""
     with _lock:
-        _words[_own] += 1
+        _finished[_index] += 1
+
+
+def commit_abandoned(transaction_id: int) -> None:
+    """The outcome of a commit that was begun stays unknown.
+
+    It may become visible later, so its notification has to count.
+    """
+    _transactions[transaction_id % _REMEMBERED] = 0
+    commit_finished()
+
+
+def changed(transaction_id: int | None = None) -> None:
+    """Count a change that is visible already, once for each transaction id."""
+    if transaction_id is not None and _transactions[transaction_id % _REMEMBERED] == transaction_id:
+        return
+    with _lock:
+        _finished[_index] += 1
+        _begun[_index] += 1
+    if transaction_id is not None:
+        _transactions[transaction_id % _REMEMBERED] = transaction_id
+
+
+def forget_transactions() -> None:
+    """Forget the remembered transactions: another server may use the same ids again."""
+    _transactions[:] = memoryview(bytes(_REMEMBERED * _WORD)).cast("Q")

@@ -1,158 +1,165 @@
-"""Answers the GETs from stored responses while nothing has changed.
+"""WSGI middleware that serves the lists from cached responses.
 
-Knows HTTP, not this API: `app.cache.cached_response` says what may be stored.
+Guarantees: on one machine, a read sees every write whose response was sent before
+the read began, whichever worker serves it, and never goes back in time
+(`app.cache.data_version` explains why). A change made elsewhere is visible when
+its notification arrives, and after `MAX_AGE` in any case. A worker runs at most
+one query per path at a time, however many requests wait for it.
 
-Promises: on one machine, a read sees every write that was answered before the
-read began, and every change that a read which ended before has shown, whichever
-process answered. Between machines it sees it as soon as PostgreSQL's notification
-arrives; while the change feed is down, nothing stored is used. One query a change
-and process, however many wait for it. Memory holds one response for each path
-that can be stored.
+Only the paths that the application names are cached; every other request passes.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
-
 from app.cache import data_version
-from app.cache.cached_response import Headers, Response
-from app.database import pool
-from app.database.change_listener import Change, Feed
+from app.cache.cached_response import CachedResponse, Headers, Representation
+from app.database.change_listener import Change, Subscriber
+from app.database.pool import Connection
 from app.http.errors import unavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-# Seconds to wait for a query that another request has begun.
-SHARED_WITHIN = 4.8
-# Seconds until which a query is repeated where another process saw something else.
-AGREED_WITHIN = 0.4
-
-
-def init_app(app: Flask) -> None:
-    """Wrap the application."""
-    cache = Cache(app.wsgi_app, app.extensions["changes"])
-    app.extensions["changes"].subscribe(cache)
-    app.wsgi_app = cache  # type: ignore[method-assign]
+# Seconds, counted from before the query. Bounds how long a change goes unseen of
+# which no notification arrives.
+MAX_AGE = 1.0
+# Seconds that a request waits for a query that another request runs.
+JOIN_TIMEOUT = 4.8
 
 
 class Query:
-    """A request to the application that others wait for too."""
+    """A query for a path, and the requests that wait for its result."""
 
-    def __init__(self, begun_in: bytes) -> None:
-        self.begun_in = begun_in
+    def __init__(self) -> None:
         self.done = threading.Event()
-        self.response: Response | None = None
+        self.result: CachedResponse | Representation | None = None
 
 
-class Cache:
-    """The middleware and what it has stored."""
+class Entry:
+    """What is known of one path: the cached response, and the queries under way."""
 
-    def __init__(self, wsgi_app: WSGIApplication, feed: Feed) -> None:
+    def __init__(self) -> None:
+        self.response: CachedResponse | None = None
+        self.version = b""
+        self.expires_at = 0.0
+        self.lock = threading.Lock()
+        self.running: Query | None = None
+        self.next: Query | None = None
+
+    def fresh(self) -> CachedResponse | None:
+        """Return the cached response if it may be served now."""
+        if self.version == data_version.begun() and time.monotonic() < self.expires_at:
+            return self.response
+        return None
+
+
+class CacheMiddleware(Subscriber):
+    """The middleware; one instance per worker."""
+
+    def __init__(self, wsgi_app: WSGIApplication, paths: Collection[str]) -> None:
         self.wsgi_app = wsgi_app
-        self._feed = feed
-        self._lock = threading.Lock()
-        # For each path that can be stored, the last query: its answer serves
-        # as long as the generation is the one in which it was begun. For other
-        # paths, only while somebody waits for the answer.
-        self._queries: dict[str, Query] = {}
+        self.entries: dict[str, Entry] = {}
+        for path in paths:
+            self.entries[path] = self.entries[f"{path}/"] = Entry()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request (PEP 3333)."""
-        self._feed.start()
-        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
-            return self._pass(environ, start_response)
-        path = environ["PATH_INFO"].removesuffix("/")
-        # With a query the same thing has any number of names: nothing is stored for those.
-        if environ.get("QUERY_STRING") or not self._feed.is_reliable:
-            asked = self._ask(path, environ, Query(data_version.current()))
-            return asked.send(environ, start_response)
-        begun_in = data_version.current()
-        query = self._queries.get(path)
-        if query is None or query.begun_in != begun_in:
-            query = self._join_or_begin(path, begun_in, environ)
-        if not query.done.is_set():
-            query.done.wait(SHARED_WITHIN)
-        if query.response is None:
+        """Respond to a request (PEP 3333)."""
+        entry = self.entries.get(environ["PATH_INFO"])
+        if entry is None or environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return self.wsgi_app(environ, start_response)
+        result = entry.fresh() or self._query_or_join(entry, environ)
+        if result is None:
             return unavailable()(environ, start_response)
-        return query.response.send(environ, start_response)
+        if isinstance(result, CachedResponse):
+            result = result.select(
+                environ.get("HTTP_IF_NONE_MATCH"), environ.get("HTTP_ACCEPT_ENCODING")
+            )
+        start_response(result.status, list(result.headers))
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [result.body]
 
-    def changed(self, change: Change) -> None:
-        """Forget what is stored: somebody changed something."""
-        data_version.advance(change.transaction_id)
+    def receive(self, changes: Sequence[Change]) -> None:
+        """Cached responses may be outdated: something changed, here or elsewhere."""
+        for transaction_id in {change.transaction_id for change in changes}:
+            data_version.changed(transaction_id)
 
-    def resumed(self, connection: pool.Connection) -> None:
-        """Forget what is stored: something may have changed unheard."""
-        data_version.forget()
+    def compare(self, connection: Connection) -> int:
+        """Cached responses may be outdated: something may have changed unnoticed."""
+        data_version.forget_transactions()
+        data_version.changed()
+        return 0
 
-    def _pass(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Let the application answer a write; nobody reads the past after the answer."""
+    def _query_or_join(
+        self, entry: Entry, environ: WSGIEnvironment
+    ) -> CachedResponse | Representation | None:
+        """Run a query, or join one that has not started yet; None if that takes too long.
 
-        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            # A refusal changed nothing. After a failure, that is unknown.
-            if environ["REQUEST_METHOD"] not in SAFE_METHODS and not status.startswith("4"):
-                data_version.advance(environ.get("scheduler.transaction_id"))
-            return start_response(status, headers, exc_info)
-
-        return self.wsgi_app(environ, start)
-
-    def _join_or_begin(self, path: str, begun_in: bytes, environ: WSGIEnvironment) -> Query:
-        """Join the query that was begun in this generation, or begin it."""
-        with self._lock:
-            query = self._queries.get(path)
-            if query and query.begun_in == begun_in:
-                return query
-            query = self._queries[path] = Query(begun_in)
+        A request may only join a query that starts after the request arrived: the
+        result of an earlier one may be older than a write that the client has seen.
+        """
+        with entry.lock:
+            predecessor = entry.running
+            query = entry.next
+            is_joining = query is not None
+            if query is None:
+                query = Query()
+                if predecessor is None:
+                    entry.running = query
+                else:
+                    entry.next = query
+        if is_joining:
+            query.done.wait(JOIN_TIMEOUT)
+            return query.result
         try:
-            query.response = self._ask(path, environ, query)
+            if predecessor is not None:
+                is_done = predecessor.done.wait(JOIN_TIMEOUT)
+                with entry.lock:
+                    entry.next = None
+                    if not is_done:
+                        return None
+                    entry.running = query
+            query.result = entry.fresh() or self._query(entry, environ)
+            return query.result
         finally:
-            if query.response is None or not query.response.is_storable:
-                self._drop(path, query)
+            with entry.lock:
+                if entry.running is query:
+                    entry.running = None
             query.done.set()
-        return query
 
-    def _drop(self, path: str, query: Query) -> None:
-        """Keep an error for those only who wait for it; the next one asks again."""
-        with self._lock:
-            if self._queries.get(path) is query:
-                del self._queries[path]
+    def _query(self, entry: Entry, environ: WSGIEnvironment) -> CachedResponse | Representation:
+        """Let the application respond, and cache the response if it is certain to be current."""
+        version = data_version.current()
+        expires_at = time.monotonic() + MAX_AGE
+        received = self._call(environ)
+        if not received.status.startswith("200"):
+            return received
+        response = entry.response
+        if response is None or response.body != received.body:
+            # Otherwise the cached one stays, with its compressed body.
+            response = CachedResponse(received.headers, received.body)
+        entry.response = response
+        entry.version = version.begun if version.is_settled else b""
+        entry.expires_at = expires_at
+        return response
 
-    def _ask(self, path: str, environ: WSGIEnvironment, query: Query) -> Response:
-        """Let the application answer, again where another process has seen something else."""
-        until = time.monotonic() + AGREED_WITHIN
-        while True:
-            response = self._ask_once(environ)
-            if (
-                not response.is_storable
-                or data_version.agrees(path, response.fingerprint, query.begun_in)
-                or time.monotonic() > until
-            ):
-                return response
-            query.begun_in = data_version.current()
-
-    def _ask_once(self, environ: WSGIEnvironment) -> Response:
-        """Let the application answer a GET."""
-        started: list[Any] = []
+    def _call(self, environ: WSGIEnvironment) -> Representation:
+        """Collect the application's response to a plain GET of this path."""
+        started: list[tuple[str, Headers]] = []
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            started[:] = [status, headers]
+            started[:] = [(status, headers)]
 
-        # For everybody who waits: no matter which host name this one asked for.
-        asked = {**environ, "REQUEST_METHOD": "GET", "HTTP_HOST": "localhost"}
-        body = self.wsgi_app(asked, start)
+        # The response is for everybody who waits: nothing of this request may change it.
+        shared = {**environ, "REQUEST_METHOD": "GET", "QUERY_STRING": "", "HTTP_HOST": "localhost"}
+        body = self.wsgi_app(shared, start)
         try:
-            status, headers = started
-            response = Response(status, headers, b"".join(body))
+            data = b"".join(body)
         finally:
             if hasattr(body, "close"):
                 body.close()
-        if status.startswith("2") and not response.is_storable:
-            # A view that does not allow to store its answer may have changed something.
-            data_version.advance()
-        return response
+        status, headers = started[0]
+        return Representation(status, headers, data)

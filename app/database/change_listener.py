@@ -1,9 +1,10 @@
-"""The change feed: hears from PostgreSQL what changed, whoever changed it.
+"""The change listener: receives every committed change from PostgreSQL, whoever made it.
 
-One connection a process listens on the channel that the triggers in create.sql
-notify; it tells its subscribers in commit order. Promises: it comes back by
-itself when PostgreSQL or the network was away, tells the subscribers when it
-may have missed something, and knows whether it can be relied on.
+One connection per worker listens on the channel that the triggers of create.sql
+notify. Subscribers get the changes in commit order. The listener reconnects by
+itself; after a gap, and when a whole table changed, its subscribers compare what
+they know with what is stored. Every few seconds they also verify it, so that a
+change is found of which no notification arrives.
 """
 
 from __future__ import annotations
@@ -14,193 +15,172 @@ import select
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import psycopg2
-from flask import Flask
 
 from app.database import pool
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "scheduler_changes"
-# Seconds: how often the feed proves itself alive, and for how long that is believed.
-PROVE_EVERY = 0.5
-BELIEVED_FOR = 5.0
-RETRY_EVERY = 0.2
-STOPS_WITHIN = 0.25
-
-# Without its triggers a table changes in silence: one each, and one for TRUNCATE interviews.
-# Those that fire in a usual session are 'O' or 'A' in pg_trigger.tgenabled.
-TRIGGERS = 6
-# Nor does one fire for ALTER TABLE, for what is changed while it is disabled, or for
-# a dump, which fills the tables before it makes the triggers. Each of those leaves
-# another xmin (the transaction that wrote the row) in one of PostgreSQL's own tables.
-SELECT_TRIGGERS = """
-    SELECT coalesce(
-      array_agg((pg_trigger.oid, pg_trigger.xmin, columns.xmins)::text ORDER BY pg_trigger.oid),
-      '{}'
-    ) AS versions
-    FROM pg_trigger
-    CROSS JOIN LATERAL (
-      SELECT array_agg(xmin ORDER BY attnum) AS xmins
-      FROM pg_attribute
-      WHERE attrelid = tgrelid AND attnum > 0
-    ) AS columns
-    WHERE tgname IN ('tell_change', 'tell_truncate') AND tgenabled IN ('O', 'A') AND tgrelid IN (
-      to_regclass('days'),
-      to_regclass('appointments'),
-      to_regclass('interviewers'),
-      to_regclass('interviews'),
-      to_regclass('available_interviewers')
-    )
-"""
+# Seconds.
+VERIFY_INTERVAL = 4.0
+RECONNECT_INTERVAL = 0.2
+# A notification may arrive this long after its commit is visible to a query.
+NOTIFICATION_DELAY = 0.2
+STOP_TIMEOUT = 0.25
+# After so many notifications in a row, other threads get a turn.
+BATCH_SIZE = 100
+# Received in one go before anything is passed on, so that caches are invalidated early.
+MAX_CHANGES = 10_000
 
 
 class Change(NamedTuple):
-    """A transaction changed something: where a slot is named, its interview.
+    """A committed change: of an appointment's interview, or of something else in the database.
 
-    The interview is what is stored now, None where it was removed.
+    `interview` is what is stored now, None if the interview was deleted. `xmin` is
+    the id of the (sub)transaction that wrote its row, as PostgreSQL stores it.
     """
 
     transaction_id: int
     appointment_id: int | None = None
     interview: Mapping[str, Any] | None = None
+    xmin: int = 0
 
 
-class Subscriber(Protocol):
-    """Who wants to hear; called from the feed's thread, one call at a time."""
+class Subscriber:
+    """Receives changes, on the listener's thread, one call at a time."""
 
-    def changed(self, change: Change) -> None:
-        """Something changed."""
+    def receive(self, changes: Sequence[Change]) -> None:
+        """Take note of changes that were committed, in this order."""
 
-    def resumed(self, connection: pool.Connection) -> None:
-        """The feed is back, or a whole table changed; anything may have changed meanwhile."""
+    def compare(self, connection: pool.Connection) -> int:
+        """Find what changed while nothing was received; return how many changes were found."""
+        return 0
+
+    def is_current(self, connection: pool.Connection) -> bool:
+        """Whether everything that is stored was received."""
+        return True
 
 
-class Feed:
-    """The listener of a process; does nothing before `start`."""
+class ChangeListener:
+    """The listener of one process; does nothing before `start`."""
 
     def __init__(self, database: Mapping[str, Any]) -> None:
         self._database = database
         self._subscribers: list[Subscriber] = []
-        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stopped = threading.Event()
-        self._proved_at = float("-inf")
-        self._has_begun = threading.Event()
-        self._triggers: list[str] = []
-        self._complaint = ""
+        self._is_stopping = threading.Event()
+        self._has_listened = threading.Event()
+        self._last_problem = ""
+        self._has_warned = False
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Tell this one too; before `start`."""
+        """Add a subscriber, before `start`."""
         self._subscribers.append(subscriber)
 
     def start(self) -> None:
-        """Begin to listen, once in a process."""
+        """Start to listen, once per process."""
         if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="changes", daemon=True)
-                    self._thread.start()
+            self._thread = threading.Thread(target=self._run, name="change listener", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening, for good."""
-        self._stopped.set()
+        """Stop for good."""
+        self._is_stopping.set()
         if self._thread:
             self._thread.join()
 
-    def wait_until_it_has_begun(self, timeout: float) -> None:
-        """Wait until the feed has been up once, or for `timeout` seconds."""
-        self._has_begun.wait(timeout)
-
-    @property
-    def is_reliable(self) -> bool:
-        """Whether every change has been heard up to the last few moments."""
-        return time.monotonic() - self._proved_at < BELIEVED_FOR
+    def wait_until_listening(self, timeout: float) -> None:
+        """Wait until the listener has been connected once, at most `timeout` seconds."""
+        self._has_listened.wait(timeout)
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        while not self._is_stopping.is_set():
             try:
                 with closing(pool.connect(self._database)) as connection:
                     self._listen(connection)
             except psycopg2.Error as error:
                 if pool.is_attached(self._database):
-                    self._complain(str(error).strip().partition("\n")[0])
+                    self._log_problem(str(error).strip().partition("\n")[0])
                 else:
-                    self._complain("no database is attached; set DATABASE_URL")
+                    self._log_problem("no database is attached; set DATABASE_URL")
             except Exception as error:
-                # A feed that ended here would never come back.
-                log.error("the feed failed", exc_info=error)
-            finally:
-                self._proved_at = float("-inf")
-            self._stopped.wait(RETRY_EVERY)
+                # The thread must not end: nothing would start it again.
+                log.error("the change listener failed", exc_info=error)
+            self._is_stopping.wait(RECONNECT_INTERVAL)
 
     def _listen(self, connection: pool.Connection) -> None:
         _execute(connection, f"LISTEN {CHANNEL}")
-        self._check_that_notifications_arrive(connection)
+        _check_that_notifications_arrive(connection)
+        self._compare(connection)
+        self._has_listened.set()
+        self._log_listening(connection)
         poller = select.poll()
         poller.register(connection.fileno(), select.POLLIN)
-        self._triggers = []
-        while not self._stopped.is_set():
-            self._look_at_the_triggers(connection)
-            self._tell(connection)
-            prove_at = time.monotonic() + PROVE_EVERY
-            while (seconds := prove_at - time.monotonic()) > 0 and not self._stopped.is_set():
-                if poller.poll(min(seconds, STOPS_WITHIN) * 1000):
-                    connection.poll()
-                    self._tell(connection)
+        verify_at = time.monotonic() + VERIFY_INTERVAL
+        while not self._is_stopping.is_set():
+            self._receive(connection, poller, STOP_TIMEOUT)
+            if time.monotonic() > verify_at:
+                self._verify(connection, poller)
+                verify_at = time.monotonic() + VERIFY_INTERVAL
 
-    def _check_that_notifications_arrive(self, connection: pool.Connection) -> None:
-        """A pooler in transaction mode accepts LISTEN, and nothing ever comes."""
-        token = json.dumps({"listener": str(uuid.uuid4())})
-        _execute(connection, f"SELECT pg_notify('{CHANNEL}', %s)", [token])
-        _execute(connection, "SELECT 1")
-        if token not in {notify.payload for notify in connection.notifies}:
-            raise psycopg2.OperationalError(
-                "notifications do not arrive; connect to PostgreSQL itself, not to a pooler"
-            )
+    def _receive(self, connection: pool.Connection, poller: select.poll, timeout: float) -> None:
+        """Pass on what has arrived; wait for something `timeout` seconds."""
+        changes: list[Change] = []
+        has_gap = False
+        # A query may have brought notifications with its result.
+        is_readable = bool(connection.notifies or poller.poll(timeout * 1000))
+        while is_readable and len(changes) < MAX_CHANGES:
+            connection.poll()
+            notifications, connection.notifies = connection.notifies, []
+            for number, notification in enumerate(notifications, 1):
+                match _parse(notification.payload):
+                    case {"transaction": int(transaction_id), "id": int(appointment_id)} as payload:
+                        # Triggers of version 1.0 send no xmin.
+                        xmin = payload.get("xmin") or transaction_id % 2**32
+                        interview = payload.get("interview")
+                        changes.append(Change(transaction_id, appointment_id, interview, xmin))
+                    case {"compare": True}:
+                        has_gap = True
+                    case {"transaction": int(transaction_id)}:
+                        changes.append(Change(transaction_id))
+                if number % BATCH_SIZE == 0:
+                    time.sleep(0)
+            is_readable = bool(poller.poll(0))
+        if changes:
+            for subscriber in self._subscribers:
+                subscriber.receive(changes)
+        if has_gap:
+            self._compare(connection)
 
-    def _look_at_the_triggers(self, connection: pool.Connection) -> None:
-        """Prove that changes are told, and resume if they may not have been since last time."""
-        known, self._triggers = self._triggers, _execute(connection, SELECT_TRIGGERS).versions
-        if len(self._triggers) != TRIGGERS:
-            self._triggers = []
-            self._proved_at = float("-inf")
-            self._complain("tables or triggers are missing; run: flask db prepare")
-            return
-        if self._triggers != known:
-            self._resume(connection)
-        if not known:
-            self._log_listening(connection)
-        self._proved_at = time.monotonic()
-
-    def _resume(self, connection: pool.Connection) -> None:
+    def _compare(self, connection: pool.Connection) -> int:
+        changes = 0
         for subscriber in self._subscribers:
             connection.deadline = time.monotonic() + pool.REPLY_TIMEOUT
-            subscriber.resumed(connection)
-        self._has_begun.set()
+            changes += subscriber.compare(connection)
+        return changes
 
-    def _tell(self, connection: pool.Connection) -> None:
-        # A subscriber that asks PostgreSQL something may get more of them with the answer.
-        while connection.notifies:
-            match _parse(connection.notifies.pop(0).payload):
-                case {
-                    "transaction": int(transaction_id),
-                    "id": appointment_id,
-                    "interview": interview,
-                }:
-                    self._tell_subscribers(Change(transaction_id, appointment_id, interview))
-                case {"transaction": int(transaction_id)}:
-                    self._tell_subscribers(Change(transaction_id))
-                case {"dropped": True}:
-                    self._look_at_the_triggers(connection)
+    def _verify(self, connection: pool.Connection, poller: select.poll) -> None:
+        """Find changes of which no notification arrived."""
+        if self._is_current(connection):
+            return
+        self._receive(connection, poller, NOTIFICATION_DELAY)
+        if self._is_current(connection):
+            return
+        if self._compare(connection) and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "interviews changed without a notification",
+                extra={"hint": "if triggers are missing, run: flask db prepare"},
+            )
 
-    def _tell_subscribers(self, change: Change) -> None:
-        for subscriber in self._subscribers:
-            subscriber.changed(change)
+    def _is_current(self, connection: pool.Connection) -> bool:
+        connection.deadline = time.monotonic() + pool.REPLY_TIMEOUT
+        return all(subscriber.is_current(connection) for subscriber in self._subscribers)
 
     def _log_listening(self, connection: pool.Connection) -> None:
         where = pool.address(self._database)
@@ -209,30 +189,35 @@ class Feed:
             "listening for changes",
             extra={"host": where.host, "database": where.database, "postgres": version},
         )
-        self._complaint = ""
+        self._last_problem = ""
 
-    def _complain(self, complaint: str) -> None:
-        """Log what keeps the feed from working: once, not at every try."""
-        if complaint != self._complaint:
-            self._complaint = complaint
+    def _log_problem(self, problem: str) -> None:
+        """Log why the listener cannot listen: once, not at every attempt."""
+        if problem != self._last_problem:
+            self._last_problem = problem
             where = pool.address(self._database)
-            log.warning("not listening for changes", extra={"error": complaint, "host": where.host})
+            log.warning("not listening for changes", extra={"error": problem, "host": where.host})
 
 
-def init_app(app: Flask) -> None:
-    """Give the application its feed. Starts nothing."""
-    app.extensions["changes"] = Feed(app.config["DATABASE"])
+def _check_that_notifications_arrive(connection: pool.Connection) -> None:
+    """Raise an error behind a pooler in transaction mode: it accepts LISTEN without effect."""
+    token = json.dumps({"listener": str(uuid.uuid4())})
+    _execute(connection, f"SELECT pg_notify('{CHANNEL}', %s)", [token])
+    _execute(connection, "SELECT 1")
+    if token not in {notification.payload for notification in connection.notifies}:
+        raise psycopg2.OperationalError(
+            "notifications do not arrive; connect to PostgreSQL itself, not to a pooler"
+        )
 
 
 def _parse(payload: str) -> Any:
     try:
         return json.loads(payload)
     except ValueError:
-        return None  # somebody's own NOTIFY
+        return None  # somebody else's NOTIFY
 
 
-def _execute(connection: pool.Connection, statement: str, parameters: Any = None) -> Any:
+def _execute(connection: pool.Connection, statement: str, parameters: Any = None) -> None:
     connection.deadline = time.monotonic() + pool.REPLY_TIMEOUT
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return cursor.fetchone() if cursor.description else None

@@ -31,7 +31,10 @@ class CommitObserver(Protocol):
         """Called immediately before COMMIT is sent."""
 
     def commit_finished(self) -> None:
-        """Called once the outcome is known or the write is given up."""
+        """Called once the outcome is known."""
+
+    def commit_abandoned(self, transaction_id: int) -> None:
+        """Called instead if the outcome stays unknown: the write is given up."""
 
 
 def init_app(app: Flask, commits: CommitObserver | None = None) -> None:
@@ -67,7 +70,7 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
     try:
         return _on_live_connection(write.execute)
     finally:
-        write.finish_commit()
+        write.abandon_commit()
 
 
 class _Commit(NamedTuple):
@@ -101,7 +104,7 @@ class _Write:
                 if is_committed and connection.server_started != commit.server_started:
                     # After a crash this id may belong to another transaction.
                     raise DatabaseUnavailable("PostgreSQL restarted during a commit")
-                self.finish_commit()
+                self._finish_commit()
                 if is_committed:
                     return commit.row
             cursor.execute("BEGIN; " + self._statement, self._parameters)
@@ -111,7 +114,7 @@ class _Write:
                 return row
             self._begin_commit(_Commit(row, connection.server_started))
             cursor.execute("COMMIT")
-            self.finish_commit()
+            self._finish_commit()
             return row
 
     def _begin_commit(self, commit: _Commit) -> None:
@@ -119,12 +122,15 @@ class _Write:
             self._commits.commit_begun(int(commit.row.transaction_id))
         self._in_flight = commit
 
-    def finish_commit(self) -> None:
-        """End the commit in flight, if there is one."""
-        if self._in_flight:
-            self._in_flight = None
-            if self._commits:
-                self._commits.commit_finished()
+    def _finish_commit(self) -> None:
+        self._in_flight = None
+        if self._commits:
+            self._commits.commit_finished()
+
+    def abandon_commit(self) -> None:
+        """Give up a commit whose outcome is unknown, if there is one."""
+        if self._in_flight and self._commits:
+            self._commits.commit_abandoned(int(self._in_flight.row.transaction_id))
 
 
 def _is_committed(cursor: psycopg2.extensions.cursor, transaction_id: str) -> bool:

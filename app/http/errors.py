@@ -49,17 +49,22 @@ def problem(status: int, detail: str, errors: Iterable[FieldError] = ()) -> Resp
 
 
 def unavailable() -> Response:
-    """The answer while PostgreSQL cannot be asked."""
-    answer = problem(503, "The database cannot be reached at the moment. Try again shortly.")
-    answer.headers["Retry-After"] = str(RETRY_AFTER)
-    return answer
+    """The response while PostgreSQL is unavailable."""
+    response = problem(503, "The database cannot be reached at the moment. Try again shortly.")
+    response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response
+
+
+def phrase(status: int) -> str:
+    """The reason phrase of a status, the same with every version of Python."""
+    return PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def problem_json(status: int, detail: str, errors: Iterable[FieldError] = ()) -> bytes:
     """The body of an error."""
     body: dict[str, object] = {
         "type": "about:blank",
-        "title": PHRASES.get(status) or HTTPStatus(status).phrase,
+        "title": phrase(status),
         "status": status,
         "detail": detail,
     }
@@ -89,12 +94,12 @@ def _http_error(error: HTTPException) -> Response:
     own = error.get_response()
     is_general = error.description in {None, type(error).description}
     detail = HTTPStatus(own.status_code).description if is_general else error.description
-    answer = problem(own.status_code, detail or "")
+    response = problem(own.status_code, detail or "")
     for name, value in own.headers:
         # `Allow` and `Retry-After` survive.
         if name not in {"Content-Type", "Content-Length"}:
-            answer.headers.add(name, value)
-    return answer
+            response.headers.add(name, value)
+    return response
 
 
 def _invalid_fields(invalid: InvalidFields) -> Response:

@@ -1,7 +1,8 @@
-"""Reads the JSON of a request's body, whatever the client does to it.
+"""Reads a request's body as JSON: UTF-8, at most 100 kB.
 
-A body is UTF-8 JSON of at most 100 kB (as the original's parser has it); every
-other one is refused with the status that says why.
+Flask's `request.get_json` is less strict. It also decodes UTF-16 and UTF-32, accepts
+`NaN`, fails with 500 on deep nesting, cuts a chunked body off at MAX_CONTENT_LENGTH
+without an error, and does not notice a body that is shorter than its Content-Length.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
+# As in the Node server.
 MAX_BYTES = 100 * 1024
 
 
 def read() -> object:
-    """Give the current request's body as Python values.
+    """Return the current request's body as Python values.
 
-    Numbers that no integer column holds come as floats. Raises the `HTTPException`
-    for 400, 408, 413 or 415.
+    Integers that fit into no column become floats. Raises the `HTTPException` for 400,
+    408, 413 or 415.
     """
     if not request.is_json:
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
@@ -53,7 +55,7 @@ def _read_bytes() -> bytes:
     except TimeoutError:
         raise RequestTimeout("The body did not arrive in time.") from None
     except (OSError, ValueError):
-        raise BadRequest("The body's transfer encoding is broken.") from None
+        raise BadRequest("The body's transfer coding is broken.") from None
     if len(body) > MAX_BYTES:
         raise RequestEntityTooLarge(f"A body may have at most {MAX_BYTES} bytes.")
     if declared is not None and len(body) < declared:
@@ -62,9 +64,9 @@ def _read_bytes() -> bytes:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _number(digits: str) -> int | float:
-    # Python refuses to make an int of thousands of digits; a float becomes infinity.
+    # Python converts at most 4,300 digits to an int; as a float they become infinity.
     return int(digits) if len(digits) < 20 else float(digits)

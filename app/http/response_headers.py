@@ -1,9 +1,10 @@
-"""What every answer carries.
+"""The headers of every response: request id, security headers and CORS.
 
-WSGI middleware around everything else: the request's id, CORS and the security
-headers. A request that only asks for permission (a
-CORS preflight) is answered here, for any path: a browser would report a 404 to
-its preflight as a CORS error, and hide the real answer from whoever debugs it.
+`complete` is the only place that adds them. The WSGI middleware below uses it,
+and so does the server for the responses that it sends without the application.
+
+The middleware also responds to CORS preflights, for any path: a browser would
+report a 404 to its preflight as a CORS error, and hide the real response.
 """
 
 from __future__ import annotations
@@ -13,54 +14,65 @@ import re
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
-
 from app.http import cors
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# What Heroku's router accepts as an id from outside: 20 to 128 of these. We take shorter ones too.
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._=+/-]{1,128}")
+Headers = list[tuple[str, str]]
+
+# Heroku's router accepts 20 to 128 of these characters as a client's request id.
+_is_request_id = re.compile(r"[A-Za-z0-9._=+/-]{1,128}").fullmatch
 
 
-def init_app(app: Flask) -> None:
-    """Wrap the application."""
-    app.wsgi_app = Envelope(app.wsgi_app, app.config["CORS_ORIGINS"])  # type: ignore[method-assign]
+def request_id(given: str | None) -> str:
+    """Return the request's own `X-Request-ID`, or a new one if it is missing or malformed."""
+    if given is not None and _is_request_id(given):
+        return given
+    return os.urandom(16).hex()
 
 
-def headers(environ: WSGIEnvironment, origins: Collection[str]) -> list[tuple[str, str]]:
-    """The headers that every answer to this request carries.
+def complete(
+    headers: Headers, scheme: str, origin: str | None, origins: Collection[str]
+) -> Headers:
+    """Add the headers that every response carries, except `X-Request-ID`, which is unique.
 
-    Makes up an `X-Request-ID` where the request's is missing or malformed, and
-    leaves it in the environment for whoever logs.
+    Args: the response's own headers, the request's URL scheme and `Origin`, and
+    the allowed origins.
     """
-    request_id = environ.get("HTTP_X_REQUEST_ID", "")
-    if not _REQUEST_ID.fullmatch(request_id):
-        request_id = environ["HTTP_X_REQUEST_ID"] = os.urandom(16).hex()
-    answer = [("X-Request-ID", request_id), ("X-Content-Type-Options", "nosniff")]
-    if environ["wsgi.url_scheme"] == "https":
+    added = [("X-Content-Type-Options", "nosniff")]
+    if scheme == "https":
         # RFC 6797, section 7.2: never over plain HTTP.
-        answer.append(("Strict-Transport-Security", "max-age=31536000"))
-    if "werkzeug.socket" in environ:
-        # `flask run` would name its versions.
-        answer.append(("Server", "werkzeug"))
-    return answer + cors.response_headers(environ.get("HTTP_ORIGIN"), origins)
+        added.append(("Strict-Transport-Security", "max-age=31536000"))
+    return _merge_vary([*headers, *added, *cors.response_headers(origin, origins)])
 
 
-class Envelope:
-    """The middleware; one instance serves all requests."""
+def _merge_vary(headers: Headers) -> Headers:
+    """Send one `Vary` line: some clients read only the first."""
+    varying = [value for name, value in headers if name == "Vary"]
+    if len(varying) < 2:
+        return headers
+    return [header for header in headers if header[0] != "Vary"] + [("Vary", ", ".join(varying))]
+
+
+class ResponseHeadersMiddleware:
+    """WSGI middleware that completes the headers of every response."""
 
     def __init__(self, wsgi_app: WSGIApplication, origins: Collection[str]) -> None:
         self.wsgi_app = wsgi_app
         self.origins = origins
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request (PEP 3333)."""
-        added = headers(environ, self.origins)
+        """Respond to a request (PEP 3333)."""
+        # The log and the application read the id from the environment.
+        environ["HTTP_X_REQUEST_ID"] = request_id(environ.get("HTTP_X_REQUEST_ID"))
 
-        def start(status: str, own: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            return start_response(status, _merge_vary(own + added), exc_info)
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            completed = complete(
+                headers, environ["wsgi.url_scheme"], environ.get("HTTP_ORIGIN"), self.origins
+            )
+            completed.append(("X-Request-ID", environ["HTTP_X_REQUEST_ID"]))
+            return start_response(status, completed, exc_info)
 
         if _is_preflight(environ):
             allowed = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
@@ -78,11 +90,3 @@ def _is_preflight(environ: WSGIEnvironment) -> bool:
         and "HTTP_ORIGIN" in environ
         and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
     )
-
-
-def _merge_vary(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """One `Vary` line: some clients look only at the first."""
-    varying = [value for name, value in headers if name == "Vary"]
-    if len(varying) < 2:
-        return headers
-    return [pair for pair in headers if pair[0] != "Vary"] + [("Vary", ", ".join(varying))]

@@ -1,14 +1,36 @@
-"""The response that every list of the API is sent in."""
+"""The one kind of response that the cache may keep: JSON that is the same for every client."""
 
 from __future__ import annotations
 
-from flask import Response
+from collections.abc import Callable
+from functools import wraps
+
+from flask import Flask, Response
+
+_MARK = "is_cacheable"
 
 
-def cacheable_json(text: str) -> Response:
-    """A response with this JSON text.
+def cacheable_json(view: Callable[[], str]) -> Callable[[], Response]:
+    """Decorate a view that returns JSON text: the cache keeps its response for every client.
 
-    `no-cache` allows to store it, but only for use after asking the server whether it
-    is still current (RFC 9111, section 5.2.2.4).
+    The text must depend on the database alone, not on the request's headers, cookies
+    or query string. `no-cache` lets browsers keep a copy that they revalidate before
+    each use (RFC 9111, section 5.2.2.4).
     """
-    return Response(text, mimetype="application/json", headers={"Cache-Control": "no-cache"})
+
+    @wraps(view)
+    def respond() -> Response:
+        headers = {"Cache-Control": "no-cache"}
+        return Response(view(), mimetype="application/json", headers=headers)
+
+    setattr(respond, _MARK, True)
+    return respond
+
+
+def cacheable_paths(app: Flask) -> list[str]:
+    """The paths of all views that `cacheable_json` decorates."""
+    return [
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if hasattr(app.view_functions[rule.endpoint], _MARK)
+    ]

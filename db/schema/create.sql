@@ -1,14 +1,14 @@
--- Makes what is missing and drops nothing: safe on a database in use, the Node
--- server's included, and safe to run twice or by two at once.
+-- Creates what is missing and deletes no data: safe on a database in use, the Node
+-- server's included, and safe to run twice, or by two at the same time.
 --
--- The tables and columns are those of the Node server's schema. Added are an index
--- on each foreign key (without them, listing the days is quadratic and a cascade
--- scans whole tables) and the triggers that tell of changes.
+-- The tables and columns are those of the Node server's schema. Added are an index on
+-- each foreign key (without them, listing the days is quadratic and a cascade scans
+-- whole tables) and the triggers that notify of changes.
 
 BEGIN;
 
--- One at a time, released at the end: IF NOT EXISTS alone fails when two race.
--- A table that somebody else has locked is not waited for longer than this.
+-- One at a time: IF NOT EXISTS alone fails if two run at the same time. The lock is
+-- released at the end. A table that somebody else has locked is waited for this long.
 SET LOCAL lock_timeout = '10s';
 SET LOCAL client_min_messages = warning;
 DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtext('scheduler schema')); END $$;
@@ -43,61 +43,87 @@ CREATE TABLE IF NOT EXISTS available_interviewers (
   interviewer_id INTEGER REFERENCES interviewers(id) ON DELETE CASCADE
 );
 
--- Every change is announced on the channel scheduler_changes when it is committed.
--- An interview's payload says what is stored now:
+-- When a transaction that changed something commits, PostgreSQL sends a notification on
+-- the channel scheduler_changes. If an interview changed, it says what is stored now:
 --   {"transaction": …, "id": <appointment_id>,
---    "interview": {"student": …, "interviewer": …} or null, "at": …}
--- PostgreSQL folds equal payloads of one transaction into one; "at" keeps a change
--- that was undone and done again from being told as undone.
-CREATE OR REPLACE FUNCTION tell_interview(appointment_id INTEGER, interview JSON)
-RETURNS void LANGUAGE sql AS $$
-  SELECT pg_notify(
-    'scheduler_changes',
-    json_build_object(
-      'transaction', pg_current_xact_id()::text::bigint,
-      'id', appointment_id,
-      'interview', interview,
-      'at', clock_timestamp()
-    )::text
-  )
-  WHERE appointment_id IS NOT NULL
-$$;
-
--- With the search_path of now: a dump of the data is restored with an empty one.
-CREATE OR REPLACE FUNCTION tell_interview_change()
-RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+--    "interview": {"student": …, "interviewer": …} or null, "xmin": …, "at": …}
+-- "xmin" is the id that the row carries: under a savepoint it is not the transaction's.
+-- PostgreSQL sends equal payloads of one transaction once. "at" makes them different, so
+-- that a change that was undone and made again is not reported as undone.
+CREATE OR REPLACE FUNCTION notify_interview_change()
+RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP = 'TRUNCATE' THEN
-    PERFORM tell_interview(interviews.appointment_id, NULL) FROM interviews;
-    RETURN NULL;
-  END IF;
   IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND OLD.appointment_id IS DISTINCT FROM NEW.appointment_id THEN
-    PERFORM tell_interview(OLD.appointment_id, NULL);
+    IF OLD.appointment_id IS NOT NULL THEN
+      PERFORM pg_notify(
+        'scheduler_changes',
+        json_build_object(
+          'transaction', pg_current_xact_id()::text::bigint,
+          'id', OLD.appointment_id,
+          'interview', NULL,
+          'at', clock_timestamp()
+        )::text
+      );
+    END IF;
   END IF;
-  IF TG_OP <> 'DELETE' THEN
-    PERFORM tell_interview(
-      NEW.appointment_id,
-      json_build_object('student', NEW.student, 'interviewer', NEW.interviewer_id)
+  IF TG_OP <> 'DELETE' AND NEW.appointment_id IS NOT NULL THEN
+    PERFORM pg_notify(
+      'scheduler_changes',
+      json_build_object(
+        'transaction', pg_current_xact_id()::text::bigint,
+        'id', NEW.appointment_id,
+        'interview', json_build_object('student', NEW.student, 'interviewer', NEW.interviewer_id),
+        'xmin', (SELECT xmin::text::bigint FROM interviews WHERE id = NEW.id),
+        'at', clock_timestamp()
+      )::text
     );
   END IF;
   RETURN NULL;
 END
 $$;
 
--- The other tables change rarely; that one did is all there is to tell.
-CREATE OR REPLACE FUNCTION tell_table_change()
+-- The other tables change rarely: that one of them did is all that is sent. A TRUNCATE of the
+-- interviews does not say which ones there were, and a query would miss those that its
+-- transaction does not see; so receivers have to compare what they know with what is stored.
+--   {"transaction": …, "compare": true if interviews were truncated}
+CREATE OR REPLACE FUNCTION notify_table_change()
 RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM pg_notify(
     'scheduler_changes',
-    json_build_object('transaction', pg_current_xact_id()::text::bigint)::text
+    json_build_object(
+      'transaction', pg_current_xact_id()::text::bigint,
+      'compare', TG_TABLE_NAME = 'interviews'
+    )::text
   );
   RETURN NULL;
 END
 $$;
 
--- Only what is missing is made, since making an index or a trigger locks its table,
--- even with IF NOT EXISTS.
+-- Earlier versions had other names for them. Dropping a trigger locks its table, even with
+-- IF EXISTS, so it happens only if there are old ones. The tables are locked in the order in
+-- which the server's statements lock them, so that there is no deadlock.
+DO $$
+DECLARE
+  old RECORD;
+BEGIN
+  IF to_regprocedure('tell_table_change()') IS NOT NULL THEN
+    LOCK TABLE days, appointments, interviewers, interviews, available_interviewers;
+    FOR old IN
+      SELECT tgrelid::regclass AS table_name, tgname AS trigger_name
+      FROM pg_trigger
+      WHERE tgfoid IN (to_regprocedure('tell_interview_change()'), to_regprocedure('tell_table_change()'))
+    LOOP
+      EXECUTE format('DROP TRIGGER %I ON %s', old.trigger_name, old.table_name);
+    END LOOP;
+    DROP FUNCTION tell_table_change();
+    DROP FUNCTION IF EXISTS tell_interview_change(), tell_interview(INTEGER, JSON);
+  END IF;
+END
+$$;
+
+-- Only what is missing is created: creating an index or a trigger locks its table, even
+-- with IF NOT EXISTS.
 DO $$
 DECLARE
   foreign_key RECORD;
@@ -120,25 +146,25 @@ BEGIN
   END LOOP;
 
   IF NOT EXISTS (
-    SELECT FROM pg_trigger WHERE tgrelid = 'interviews'::regclass AND tgname = 'tell_change'
+    SELECT FROM pg_trigger WHERE tgrelid = 'interviews'::regclass AND tgname = 'notify_change'
   ) THEN
-    CREATE TRIGGER tell_change AFTER INSERT OR UPDATE OR DELETE ON interviews
-    FOR EACH ROW EXECUTE FUNCTION tell_interview_change();
+    CREATE TRIGGER notify_change AFTER INSERT OR UPDATE OR DELETE ON interviews
+    FOR EACH ROW EXECUTE FUNCTION notify_interview_change();
   END IF;
   IF NOT EXISTS (
-    SELECT FROM pg_trigger WHERE tgrelid = 'interviews'::regclass AND tgname = 'tell_truncate'
+    SELECT FROM pg_trigger WHERE tgrelid = 'interviews'::regclass AND tgname = 'notify_truncate'
   ) THEN
-    CREATE TRIGGER tell_truncate BEFORE TRUNCATE ON interviews
-    FOR EACH STATEMENT EXECUTE FUNCTION tell_interview_change();
+    CREATE TRIGGER notify_truncate AFTER TRUNCATE ON interviews
+    FOR EACH STATEMENT EXECUTE FUNCTION notify_table_change();
   END IF;
   FOREACH listed IN ARRAY ARRAY['days', 'appointments', 'interviewers', 'available_interviewers']
   LOOP
     IF NOT EXISTS (
-      SELECT FROM pg_trigger WHERE tgrelid = listed::regclass AND tgname = 'tell_change'
+      SELECT FROM pg_trigger WHERE tgrelid = listed::regclass AND tgname = 'notify_change'
     ) THEN
       EXECUTE format(
-        'CREATE TRIGGER tell_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I '
-        'FOR EACH STATEMENT EXECUTE FUNCTION tell_table_change()',
+        'CREATE TRIGGER notify_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I '
+        'FOR EACH STATEMENT EXECUTE FUNCTION notify_table_change()',
         listed
       );
     END IF;

@@ -1,4 +1,4 @@
--- A term's start: five days of five slots, ten interviewers, five of them at random each day.
+-- The start of a term: five days, each with five appointments and five of ten interviewers.
 -- Seeds an empty database only: run twice, it leaves one set.
 
 BEGIN;

@@ -1,4 +1,4 @@
--- The smallest week there is, the same each time: what the course's test suite expects.
+-- The smallest week, always the same: what the course's test suite expects.
 -- Seeds an empty database only: run twice, it leaves one set.
 
 BEGIN;

@@ -20,7 +20,10 @@ import pytest
 
 from app import create_app
 from app.database import schema
-from tests.conftest import ROOT, Server, ask, booking, free_port, wait_for
+from tests.support.http import ask, booking
+from tests.support.project import ROOT
+from tests.support.server import Server, free_port
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import (

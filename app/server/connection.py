@@ -1,0 +1,180 @@
+"""One connection: serves its requests one by one, on the fast path or with gunicorn."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gunicorn.http import errors
+from gunicorn.http.message import Request
+
+from app import logs
+from app.server.refusals import linger
+from app.server.request_body import (
+    MAX_CONTENT_LENGTH,
+    READ_BYTES,
+    SEND_TIMEOUT,
+    RequestBody,
+    RequestReader,
+)
+from app.server.request_head import receive_head
+
+if TYPE_CHECKING:
+    from app.server.worker import Worker
+
+# Seconds for a request's head to arrive once it has begun to.
+HEAD_TIMEOUT = 20.0
+# Seconds that a connection may still wait for a request while the worker stops.
+STOP_TIMEOUT = 0.5
+# A client whose next request is always there already yields to the others after so many.
+RESPONSES_PER_TURN = 8
+
+
+class Connection:
+    """A connection, and what is known of it between two requests."""
+
+    def __init__(self, worker: Worker, listener_name: Any, client: Any, address: Any) -> None:
+        self._worker = worker
+        self._listener_name = listener_name
+        self._client = client
+        self._address = address
+        self._peer = str(address[0]) if isinstance(address, tuple) else str(address)
+        self._is_proxy_trusted = _is_proxy_trusted(worker.cfg, address)
+        self._has_begun = False
+        self._is_expired = False
+        # Until when it waits for a request (`time.monotonic()`).
+        self.deadline = 0.0
+
+    def serve(self) -> None:
+        """Serve requests until the client or the server closes the connection.
+
+        Raises `OSError` if the connection breaks, and what gunicorn raises for a request
+        that it refuses.
+        """
+        received = self._receive_head(b"")
+        served = 0
+        while received:
+            if self._serve_cached(received):
+                received = b""
+                served += 1
+                if served % RESPONSES_PER_TURN == 0:
+                    gevent.sleep(0)
+            else:
+                try:
+                    received = self._serve_with_gunicorn(received)
+                except StopIteration:
+                    return
+            received = self._receive_head(received)
+
+    def expire(self) -> None:
+        """End the wait for a request; one that has arrived by now is still served."""
+        self._is_expired = True
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_RD)
+
+    def _receive_head(self, received: bytes) -> bytes:
+        self._has_begun = bool(received)
+        self._wait_at_most(HEAD_TIMEOUT if received else self._worker.cfg.keepalive or HEAD_TIMEOUT)
+        self._worker.waiting.add(self)
+        try:
+            return receive_head(self._receive, received)
+        finally:
+            self._worker.waiting.discard(self)
+
+    def _receive(self) -> bytes:
+        data: bytes = self._client.recv(READ_BYTES)
+        if self._has_begun and not data and self._is_expired:
+            raise TimeoutError("the rest of a request's head did not arrive in time")
+        if not self._has_begun:
+            self._has_begun = True
+            self._wait_at_most(HEAD_TIMEOUT)
+        return data
+
+    def _wait_at_most(self, seconds: float) -> None:
+        if not self._worker.alive:
+            seconds = STOP_TIMEOUT
+        self.deadline = time.monotonic() + seconds
+
+    def _serve_cached(self, received: bytes) -> bool:
+        """Serve a request on the fast path, if it qualifies."""
+        # gunicorn's response says that the connection will be closed.
+        if not self._worker.alive or not self._worker.cfg.keepalive:
+            return False
+        started = time.perf_counter()
+        response = self._worker.fast_path.respond(received, is_proxy_trusted=self._is_proxy_trusted)
+        if response is None:
+            return False
+        self._send(response.data)
+        logs.write_request(
+            method="GET",
+            target=response.target,
+            status=response.status,
+            length=response.length,
+            seconds=time.perf_counter() - started,
+            client=logs.client_address(response.forwarded_for, self._peer),
+            request_id=response.request_id,
+        )
+        return True
+
+    def _send(self, data: bytes) -> None:
+        try:
+            sent = self._client.send(data, 0, 0.0)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._client.settimeout(SEND_TIMEOUT)
+            self._client.sendall(memoryview(data)[sent:])
+            self._client.settimeout(None)
+
+    def _serve_with_gunicorn(self, received: bytes) -> bytes:
+        """Serve one request; return what was received behind it.
+
+        Raises `StopIteration` if the connection has to be closed.
+        """
+        # As above: the next request may be there already.
+        gevent.sleep(0)
+        self._client.settimeout(SEND_TIMEOUT)
+        reader = RequestReader(self._client, received)
+        request = Request(self._worker.cfg, reader, self._address)
+        _check(request)
+        request.proxy_protocol_info = {}
+        request.body = body = RequestBody(request.body, reader)
+        is_kept = True
+        try:
+            self._worker.handle_request(self._listener_name, request, self._client, self._address)
+        except StopIteration:
+            is_kept = False
+        if not body.drain():
+            linger(self._client)
+            is_kept = False
+        if not is_kept:
+            raise StopIteration
+        self._client.settimeout(None)
+        return bytes(reader.take_buffered())
+
+
+def _check(request: Any) -> None:
+    """Refuse what gunicorn accepts and should not."""
+    names = {name for name, _ in request.headers}
+    if request.version >= (1, 1) and "HOST" not in names:
+        # RFC 9112, section 3.2.
+        raise errors.InvalidHeader("HOST", req=request)
+    for name, value in request.headers:
+        if name == "TRANSFER-ENCODING" and value.lower() != "chunked":
+            # gunicorn would pass on a compressed body as it is.
+            raise errors.UnsupportedTransferCoding(value)
+        if name == "CONTENT-LENGTH" and int(value) > MAX_CONTENT_LENGTH:
+            # Such a body is not read, so no request can follow it.
+            request.force_close()
+
+
+def _is_proxy_trusted(cfg: Any, address: Any) -> bool:
+    """Whether gunicorn believes the `X-Forwarded-Proto` of this peer."""
+    if not isinstance(address, tuple) or "*" in cfg.forwarded_allow_ips:
+        return True
+    peer = ipaddress.ip_address(address[0])
+    return any(peer in network for network in cfg.forwarded_allow_networks())

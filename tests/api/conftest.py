@@ -1,0 +1,33 @@
+"""One application for all tests of a module; each test starts on a fresh seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from tests.support.database import Sql, Tables, reseed
+
+
+@pytest.fixture(scope="module")
+def application(database_url: str) -> Iterator[Flask]:
+    """One application for all tests of this module."""
+    app = create_app({"DATABASE_URL": database_url, "APP_ENV": "test"})
+    yield app
+    app.extensions["change_listener"].stop()
+
+
+@pytest.fixture
+def app(application: Flask) -> Flask:
+    """That application, on a freshly seeded database."""
+    reseed(application)
+    return application
+
+
+@pytest.fixture
+def tables(sql: Sql) -> Tables:
+    """Gives all rows of all tables."""
+    names = ["days", "appointments", "interviewers", "interviews", "available_interviewers"]
+    return lambda: {name: sql(f"SELECT * FROM {name} ORDER BY id") for name in names}

@@ -1,0 +1,318 @@
+"""What PUT and DELETE refuse, with which status, and that nothing changes."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import io
+import json
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.support.database import Tables
+from tests.support.problems import assert_problem
+from tests.support.seed import ADA, SEED, TWO, slots
+from tests.support.server import Server
+from tests.support.waiting import wait_for
+
+
+def test_a_body_of_exactly_100_kb_is_taken(client: FlaskClient) -> None:
+    response = client.put("/api/appointments/2", data=of_bytes(102_400), content_type=JSON)
+    assert response.status_code == 204
+    assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
+
+
+JSON = "application/json"
+
+
+GOOD = b'{"interview":{"student":"Ada","interviewer":2}}'
+
+
+STUDENT = "#/interview/student"
+
+
+INTERVIEWER = "#/interview/interviewer"
+
+
+class Case(NamedTuple):
+    """A request to be refused, and how."""
+
+    status: int
+    body: bytes = GOOD
+    pointers: list[str] | None = None
+    content_type: str | None = JSON
+    slot: str = "2"
+    content_encoding: str | None = None
+
+
+def headers(case: Case) -> dict[str, str]:
+    named = {"Content-Type": case.content_type, "Content-Encoding": case.content_encoding}
+    return {name: value for name, value in named.items() if value}
+
+
+def of_bytes(size: int) -> bytes:
+    """A good body, filled up to this size."""
+    head, tail = b'{"x":"', b'",' + GOOD[1:]
+    return head + b"x" * (size - len(head) - len(tail)) + tail
+
+
+def with_student(literal: str) -> Case:
+    body = f'{{"interview":{{"student":{literal},"interviewer":2}}}}'
+    return Case(422, body.encode(), [STUDENT])
+
+
+def with_interviewer(literal: str) -> Case:
+    body = f'{{"interview":{{"student":"Ada","interviewer":{literal}}}}}'
+    return Case(422, body.encode(), [INTERVIEWER])
+
+
+def with_extra(literal: str) -> bytes:
+    return b'{"x":' + literal.encode() + b"," + GOOD[1:]
+
+
+CASES = {
+    # No JSON in UTF-8.
+    "empty": Case(400, b""),
+    "whitespace": Case(400, b" \r\n\t "),
+    "not JSON": Case(400, b"student=Ada"),
+    "HTML": Case(400, b"<html></html>"),
+    "truncated": Case(400, GOOD[:-1]),
+    "truncated in a string": Case(400, GOOD[:24]),
+    "more after the end": Case(400, GOOD + b"}"),
+    "two bodies": Case(400, GOOD + GOOD),
+    "single quotes": Case(400, GOOD.replace(b'"', b"'")),
+    "comma at the end": Case(400, GOOD[:-1] + b",}"),
+    "comment": Case(400, b"// hello\n" + GOOD),
+    "undefined": Case(400, b"undefined"),
+    "NaN": Case(400, b"NaN"),
+    "NaN as interviewer": Case(400, GOOD.replace(b"2", b"NaN")),
+    "Infinity as interviewer": Case(400, GOOD.replace(b"2", b"Infinity")),
+    "-Infinity as extra key": Case(400, with_extra("-Infinity")),
+    "leading zero": Case(400, GOOD.replace(b"2", b"02")),
+    "plus sign": Case(400, GOOD.replace(b"2", b"+2")),
+    "hexadecimal": Case(400, GOOD.replace(b"2", b"0x2")),
+    "raw line break in a string": Case(400, GOOD.replace(b"Ada", b"A\nda")),
+    "raw NUL in a string": Case(400, GOOD.replace(b"Ada", b"A\0da")),
+    "NUL at the end": Case(400, GOOD + b"\0"),
+    "bad escape": Case(400, GOOD.replace(b"Ada", b"A\\x41")),
+    "invalid UTF-8": Case(400, GOOD.replace(b"Ada", b"Ad\xff")),
+    "cut UTF-8": Case(400, GOOD.replace(b"Ada", b"Ad\xc3")),
+    "overlong UTF-8": Case(400, GOOD.replace(b"Ada", b"\xc1\x81da")),
+    "surrogate in UTF-8": Case(400, GOOD.replace(b"Ada", b"\xed\xa0\x80")),
+    "Latin-1": Case(400, GOOD.replace(b"Ada", "Zoë".encode("latin-1"))),
+    "UTF-16": Case(400, GOOD.decode().encode("utf-16")),
+    "UTF-16 without a mark": Case(400, GOOD.decode().encode("utf-16-le")),
+    "UTF-16 as declared": Case(
+        400, GOOD.decode().encode("utf-16"), content_type="application/json; charset=utf-16"
+    ),
+    "UTF-32": Case(400, GOOD.decode().encode("utf-32")),
+    "arrays nested 50,000 deep": Case(400, b"[" * 50_000 + b"]" * 50_000),
+    "arrays never closed": Case(400, b"[" * 100_000),
+    "objects nested 20,000 deep": Case(400, b'{"":' * 20_000 + b"1" + b"}" * 20_000),
+    "objects never closed": Case(400, b'{"":' * 25_000),
+    "depth in an extra key": Case(400, with_extra("[" * 50_000 + "]" * 50_000)),
+    "gzip without saying so": Case(400, gzip.compress(GOOD)),
+    # Too large.
+    "one byte over 100 kB": Case(413, of_bytes(102_401)),
+    "a megabyte of spaces": Case(413, b" " * 1_000_000),
+    "objects nested 50,000 deep": Case(413, b'{"":' * 50_000 + b"1" + b"}" * 50_000),
+    # No JSON by its name.
+    "text/plain": Case(415, content_type="text/plain"),
+    "no content type": Case(415, content_type=None),
+    "form": Case(415, b"student=Ada", content_type="application/x-www-form-urlencoded"),
+    "multipart": Case(415, content_type="multipart/form-data; boundary=x"),
+    "octets": Case(415, content_type="application/octet-stream"),
+    "text/json": Case(415, content_type="text/json"),
+    "jsonp": Case(415, content_type="application/jsonp"),
+    "nonsense": Case(415, content_type="; ; json"),
+    "JSON in a parameter": Case(415, content_type="text/plain; application/json"),
+    "gzip": Case(415, gzip.compress(GOOD), content_encoding="gzip"),
+    # The body.
+    "array": Case(422, b"[]", ["#/interview"]),
+    "array around it": Case(422, b"[" + GOOD + b"]", ["#/interview"]),
+    "string": Case(422, b'"interview"', ["#/interview"]),
+    "number": Case(422, b"1", ["#/interview"]),
+    "true": Case(422, b"true", ["#/interview"]),
+    "null": Case(422, b"null", ["#/interview"]),
+    "huge integer": Case(422, b"9" * 5000, ["#/interview"]),
+    "empty object": Case(422, b"{}", ["#/interview"]),
+    # The interview.
+    "interview missing": Case(422, b'{"student":"Ada","interviewer":2}', ["#/interview"]),
+    "interview of another case": Case(422, GOOD.replace(b"interview", b"Interview", 1), None),
+    "interview null": Case(422, b'{"interview":null}', ["#/interview"]),
+    "interview a list": Case(422, b'{"interview":["Ada",2]}', ["#/interview"]),
+    "interview a string": Case(422, b'{"interview":"Ada"}', ["#/interview"]),
+    "interview a number": Case(422, b'{"interview":2}', ["#/interview"]),
+    "interview false": Case(422, b'{"interview":false}', ["#/interview"]),
+    "interview empty": Case(422, b'{"interview":{}}', [STUDENT, INTERVIEWER]),
+    "both wrong": Case(
+        422, b'{"interview":{"student":1,"interviewer":"x"}}', [STUDENT, INTERVIEWER]
+    ),
+    # The student.
+    "student missing": Case(422, b'{"interview":{"interviewer":2}}', [STUDENT]),
+    "student null": with_student("null"),
+    "student a number": with_student("7"),
+    "student true": with_student("true"),
+    "student a list": with_student('["Ada"]'),
+    "student an object": with_student('{"name":"Ada"}'),
+    "student empty": with_student('""'),
+    "student of spaces": with_student('"   "'),
+    "student of other blanks": with_student('"\\t\\r\\n\\u00a0\\u2003\\u3000"'),
+    "student of 256": with_student('"' + "x" * 256 + '"'),
+    "student of 256 of four bytes": with_student('"' + "🎓" * 256 + '"'),
+    "student of 100,000": with_student('"' + "x" * 100_000 + '"'),
+    "student a NUL": with_student('"\\u0000"'),
+    "student with a NUL": with_student('"Ada\\u0000"'),
+    "student with a high surrogate": with_student('"Ada\\ud800"'),
+    "student with a low surrogate": with_student('"\\udc00Ada"'),
+    "student with surrogates the wrong way round": with_student('"\\udf93\\ud83c"'),
+    # The interviewer.
+    "interviewer missing": Case(422, b'{"interview":{"student":"Ada"}}', [INTERVIEWER]),
+    "interviewer null": with_interviewer("null"),
+    "interviewer true": with_interviewer("true"),
+    "interviewer false": with_interviewer("false"),
+    "interviewer a fraction": with_interviewer("2.5"),
+    "interviewer a small fraction": with_interviewer("2.0000001"),
+    "interviewer negative": with_interviewer("-2"),
+    "interviewer 0": with_interviewer("0"),
+    "interviewer -0.0": with_interviewer("-0.0"),
+    "interviewer 2**31": with_interviewer("2147483648"),
+    "interviewer 2**64": with_interviewer("18446744073709551616"),
+    "interviewer 1e400": with_interviewer("1e400"),
+    "interviewer 1e300": with_interviewer("1e300"),
+    "interviewer of 5,000 digits": with_interviewer("9" * 5000),
+    "interviewer of 5,000 digits in a string": with_interviewer('"' + "9" * 5000 + '"'),
+    "interviewer an empty string": with_interviewer('""'),
+    "interviewer ' 2'": with_interviewer('" 2"'),
+    "interviewer '2\\n'": with_interviewer('"2\\n"'),
+    "interviewer '+2'": with_interviewer('"+2"'),
+    "interviewer '-2'": with_interviewer('"-2"'),
+    "interviewer '2.5'": with_interviewer('"2.5"'),
+    "interviewer '2.0'": with_interviewer('"2.0"'),
+    "interviewer '2_0'": with_interviewer('"2_0"'),
+    "interviewer '0x2'": with_interviewer('"0x2"'),
+    "interviewer '2147483648'": with_interviewer('"2147483648"'),
+    "interviewer an Arabic digit": with_interviewer('"٢"'),
+    "interviewer a superscript": with_interviewer('"²"'),
+    "interviewer a name": with_interviewer('"Tori Malcolm"'),
+    "interviewer a list": with_interviewer("[2]"),
+    "interviewer an object": with_interviewer('{"id":2}'),
+    "interviewer unknown": with_interviewer("99"),
+    "interviewer unknown, largest": with_interviewer("2147483647"),
+    "interviewer unknown, as a string": with_interviewer('"99"'),
+    # The slot.
+    "slot 99": Case(404, slot="99"),
+    "slot 2147483647": Case(404, slot="2147483647"),
+    "slot 2147483648": Case(404, slot="2147483648"),
+    "slot 99999999999999999999": Case(404, slot="99999999999999999999"),
+    "slot of 4,000 digits": Case(404, slot="9" * 4000),
+    "slot 0": Case(404, slot="0"),
+    "slot -1": Case(404, slot="-1"),
+    "slot +1": Case(404, slot="+1"),
+    "slot 1.5": Case(404, slot="1.5"),
+    "slot 2.0": Case(404, slot="2.0"),
+    "slot 1e0": Case(404, slot="1e0"),
+    "slot 0x1": Case(404, slot="0x1"),
+    "slot abc": Case(404, slot="abc"),
+    "slot an Arabic digit": Case(404, slot="%D9%A3"),
+    "slot a superscript": Case(404, slot="%C2%B2"),
+    "slot with a NUL": Case(404, slot="1%00"),
+    "slot with a blank": Case(404, slot="1%20"),
+    "slot with a line break": Case(404, slot="1%0A"),
+    "slot with invalid UTF-8": Case(404, slot="1%FF"),
+    "slot with a quote": Case(404, slot="1'%20OR%20'1'='1"),
+    "slot with a percent sign": Case(404, slot="%25s"),
+    "slot with more behind": Case(404, slot="1/2"),
+}
+
+
+def assert_refused(case: Case, status: int, headers: Any, body: bytes) -> None:
+    """Check that this is the answer to a request that is to be refused."""
+    assert status == case.status, body
+    errors = assert_problem(headers, body, case.status)
+    if case.status != 422:
+        return
+    assert all(set(error) == {"pointer", "detail"} for error in errors)
+    assert all(isinstance(error["detail"], str) and error["detail"] for error in errors)
+    if case.pointers is not None:
+        assert [error["pointer"] for error in errors] == case.pointers
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
+def test_refuses(client: FlaskClient, tables: Tables, log: io.StringIO, case: Case) -> None:
+    before = tables()
+    started = time.monotonic()
+    response = client.put(
+        f"/api/appointments/{case.slot}",
+        data=case.body,
+        headers=headers(case),
+    )
+    seconds = time.monotonic() - started
+    assert_refused(case, response.status_code, response.headers, response.data)
+    assert tables() == before
+    assert seconds < 1
+    assert "Traceback" not in log.getvalue()
+    assert "at=ERROR" not in log.getvalue()
+
+
+@pytest.mark.parametrize(
+    "slot",
+    [pytest.param(case.slot, id=name) for name, case in CASES.items() if case.status == 404],
+)
+def test_refuses_to_cancel(
+    client: FlaskClient, tables: Tables, log: io.StringIO, slot: str
+) -> None:
+    before = tables()
+    response = client.delete(f"/api/appointments/{slot}")
+    assert_refused(Case(404), response.status_code, response.headers, response.data)
+    assert tables() == before
+    assert "Traceback" not in log.getvalue()
+
+
+def test_a_slot_of_5000_digits_is_unknown(client: FlaskClient) -> None:
+    for method in ("PUT", "DELETE"):
+        response = client.open(
+            "/api/appointments/" + "9" * 5000, method=method, data=GOOD, content_type=JSON
+        )
+        assert_refused(Case(404), response.status_code, response.headers, response.data)
+
+
+def test_a_booked_slot_keeps_its_interview_when_an_edit_is_refused(client: FlaskClient) -> None:
+    for case in CASES.values():
+        if case.status != 404:
+            response = client.put(
+                "/api/appointments/1",
+                data=case.body,
+                headers=headers(case),
+            )
+            assert response.status_code == case.status
+    assert slots(client) == SEED
+
+
+def test_the_real_server_refuses_the_same_and_stays_in_step(
+    client: FlaskClient, serve: Callable[..., Server], tables: Tables
+) -> None:
+    server = serve()
+    wait_for(lambda: len(server.workers) == 2)
+    workers = server.workers
+    before = tables()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    for name, case in CASES.items():
+        started = time.monotonic()
+        path = f"/api/appointments/{case.slot}"
+        connection.request("PUT", path, case.body, headers(case))
+        response = connection.getresponse()
+        body = response.read()
+        assert time.monotonic() - started < 1, name
+        assert (name, response.status) == (name, case.status)
+        assert_refused(case, response.status, response.headers, body)
+    connection.request("GET", "/api/appointments")
+    assert json.loads(connection.getresponse().read()) == SEED
+    connection.close()
+    assert tables() == before
+    assert "Traceback" not in server.log
+    assert server.workers == workers

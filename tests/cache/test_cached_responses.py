@@ -1,0 +1,212 @@
+"""What a cached response looks like: validators, compression, the headers of its own request."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.cache.middleware import Cache
+from app.database import schema
+from tests.support.database import Sql
+from tests.support.http import ask, booking
+from tests.support.lists import PATHS, each_path
+from tests.support.server import Serve
+from tests.support.waiting import wait_for
+
+
+@each_path
+def test_a_get_has_a_validator_that_changes_with_the_data(
+    stored: FlaskClient, sql: Sql, path: str
+) -> None:
+    first = stored.get(path)
+    assert first.headers["Cache-Control"] == "no-cache"
+    tag = first.headers["ETag"]
+    assert stored.get(path).headers["ETag"] == tag
+    sql("INSERT INTO days (name) VALUES ('Sunday')")
+    sql("INSERT INTO appointments (time) VALUES ('5pm')")
+    sql("INSERT INTO interviewers (name, avatar) VALUES ('x', 'x')")
+    wait_for(lambda: stored.get(path).headers["ETag"] != tag)
+
+
+@each_path
+def test_what_is_unchanged_is_not_sent_again(stored: FlaskClient, path: str) -> None:
+    tag = stored.get(path).headers["ETag"]
+    strong = tag.removeprefix("W/")
+    for condition in (tag, strong, f'"x", {tag}', f'{strong}, "y"', "*", f'W/"a" , {tag},"b"'):
+        answer = stored.get(path, headers={"If-None-Match": condition})
+        assert (answer.status_code, answer.data) == (304, b"")
+        assert answer.headers["ETag"] == tag
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert "Accept-Encoding" in answer.headers["Vary"]
+        assert "Content-Type" not in answer.headers
+    for condition in ('"x"', 'W/"x", "y"', "", "x", f"{tag[:-1]}"):
+        answer = stored.get(path, headers={"If-None-Match": condition})
+        assert answer.status_code == 200
+        assert answer.data == stored.get(path).data
+
+
+@each_path
+def test_head_is_get_without_the_body(stored: FlaskClient, path: str) -> None:
+    get, head = stored.get(path), stored.head(path)
+    assert (head.status_code, head.data) == (200, b"")
+    differing = {"X-Request-ID"}
+    assert {n: v for n, v in head.headers if n not in differing} == {
+        n: v for n, v in get.headers if n not in differing
+    }
+    assert stored.head(path, headers={"If-None-Match": "*"}).status_code == 304
+
+
+@each_path
+def test_a_query_and_a_trailing_slash_change_nothing(stored: FlaskClient, path: str) -> None:
+    plain = stored.get(path)
+    for same in (f"{path}/", f"{path}?x=1", f"{path}/?", f"{path}?{'y' * 5000}"):
+        answer = stored.get(same)
+        assert (answer.status_code, answer.data) == (200, plain.data)
+        assert answer.headers["ETag"] == plain.headers["ETag"]
+        assert (
+            stored.get(same, headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+        )
+
+
+def test_a_write_that_is_refused_leaves_the_validator(stored: FlaskClient) -> None:
+    tag = stored.get("/api/appointments").headers["ETag"]
+    free = {"If-None-Match": "*"}
+    answer = stored.put("/api/appointments/1", json=booking("Ada"), headers=free)
+    assert answer.status_code == 412
+    assert stored.get("/api/appointments").headers["ETag"] == tag
+
+
+@pytest.fixture
+def week(environ: dict[str, str], sql: Sql) -> Iterator[FlaskClient]:
+    """A client of an application with the development seed: its bodies are worth compressing."""
+    app = create_app({**environ, "APP_ENV": "development"})
+    with app.app_context():
+        schema.reset()
+    sql("INSERT INTO days (name) VALUES ('Saturday'), ('Sunday')")
+    yield app.test_client()
+    app.extensions["change_listener"].stop()
+
+
+@each_path
+def test_a_body_worth_it_is_compressed_for_who_accepts_that(week: FlaskClient, path: str) -> None:
+    plain = week.get(path)
+    assert len(plain.data) > 500
+    assert "Content-Encoding" not in plain.headers
+    accepting = [
+        "gzip",
+        "gzip, deflate, br, zstd",
+        "gzip;q=0.5",
+        "*",
+        "GZIP",
+        "br;q=1.0, gzip;q=0.8",
+    ]
+    for accepted in accepting:
+        answer = week.get(path, headers={"Accept-Encoding": accepted})
+        assert answer.headers["Content-Encoding"] == "gzip", accepted
+        assert gzip.decompress(answer.data) == plain.data
+        assert int(answer.headers["Content-Length"]) == len(answer.data) < len(plain.data)
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.headers["ETag"] == plain.headers["ETag"]
+        tag = {"If-None-Match": answer.headers["ETag"], "Accept-Encoding": accepted}
+        unchanged = week.get(path, headers=tag)
+        assert (unchanged.status_code, unchanged.data) == (304, b"")
+        assert "Content-Encoding" not in unchanged.headers
+    for refused in (
+        "",
+        "identity",
+        "br",
+        "gzip;q=0",
+        "gzip;q=0.0, *",
+        "*;q=0",
+        "deflate, gzip;q=0",
+    ):
+        answer = week.get(path, headers={"Accept-Encoding": refused})
+        assert "Content-Encoding" not in answer.headers, refused
+        assert answer.data == plain.data
+    for answer in (plain, week.head(path), week.get(path, headers={"Accept-Encoding": "gzip"})):
+        assert "Accept-Encoding" in answer.headers["Vary"]
+
+
+def test_an_accept_encoding_that_goes_on_and_on_is_not_read(week: FlaskClient) -> None:
+    for repetitions in (200, 100_000):
+        answer = week.get("/api/days", headers={"Accept-Encoding": "gzip, " * repetitions})
+        assert answer.status_code == 200
+        assert "Content-Encoding" not in answer.headers
+
+
+def test_a_small_body_is_not_compressed(stored: FlaskClient) -> None:
+    answer = stored.get("/api/days", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in answer.headers
+    assert answer.json == stored.get("/api/days").json
+
+
+def test_an_error_has_no_validator(stored: FlaskClient) -> None:
+    for path in ("/", "/api/days/1", "/api/appointments/1"):
+        answer = stored.get(path)
+        assert answer.status_code in {404, 405}
+        assert "ETag" not in answer.headers
+
+
+def test_a_stored_answer_carries_the_headers_of_its_own_request(environ: dict[str, str]) -> None:
+    good, other = "https://good.example", "http://localhost:8000"
+    app = create_app({**environ, "CORS_ORIGINS": f"{good},{other}"})
+    with app.app_context():
+        schema.reset()
+    client = app.test_client()
+    app.extensions["change_listener"].start()
+    wait_for(lambda: app.extensions["change_listener"].is_reliable)
+    for turn in range(3):
+        for origin in (good, other, "https://evil.example", None):
+            headers = {
+                "X-Request-ID": f"{turn}-{origin}"[:5],
+                **({"Origin": origin} if origin else {}),
+            }
+            answer = client.get("/api/days", headers=headers)
+            allowed = origin if origin in {good, other} else None
+            assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+            assert answer.headers.getlist("X-Request-ID") == [headers["X-Request-ID"]]
+            assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"]
+            (vary,) = answer.headers.getlist("Vary")
+            assert sorted(vary.split(", ")) == ["Accept-Encoding", "Origin"]
+            assert "Strict-Transport-Security" not in answer.headers
+        over_https = client.get("/api/days", base_url="https://localhost")
+        assert "Strict-Transport-Security" in over_https.headers
+    app.extensions["change_listener"].stop()
+
+
+def test_two_servers_give_the_same_validator(serve: Serve, app: Flask) -> None:
+    servers = [serve(), serve()]
+    for path in PATHS:
+        tags = {ask(server, "GET", path).headers["Etag"] for server in servers for _ in range(6)}
+        assert len(tags) == 1
+
+
+@each_path
+def test_what_is_stored_does_not_depend_on_who_asked_for_it(
+    stored: FlaskClient, sql: Sql, path: str
+) -> None:
+    # No name of a host (RFC 1035); Werkzeug refuses it.
+    strange = {"Host": "a..b"}
+    first = stored.get(path, headers=strange)
+    sql("UPDATE days SET name = 'x'; UPDATE interviewers SET name = 'x'")
+    sql("UPDATE interviews SET student = 'x'")
+    wait_for(lambda: stored.get(path, headers=strange).data != first.data)
+    assert stored.get(path, headers=strange).status_code == first.status_code == 200
+
+
+def test_strange_paths_and_queries_store_nothing(stored: FlaskClient, app: Flask) -> None:
+    cache: Any = app.wsgi_app
+    while not isinstance(cache, Cache):
+        cache = cache.wsgi_app
+    for number in range(500):
+        stored.get(f"/api/days?{number}")
+        stored.get(f"/api/days{number}")
+        stored.get("/api/days" + "/" * (number % 50))
+        stored.head(f"/api/appointments/{number}")
+    assert set(cache._queries) == set(PATHS)

@@ -1,0 +1,101 @@
+"""Preparing, seeding and resetting a database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from shutil import which
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from app.database import pool, schema
+from tests.support.database import Sql
+from tests.support.project import ROOT
+
+
+@pytest.fixture
+def clean_slate(sql: Sql) -> None:
+    """An empty database, whatever the test before left."""
+    sql("DROP SCHEMA public CASCADE")
+    sql("CREATE SCHEMA public")
+
+
+@pytest.fixture(scope="module")
+def app_of(database_url: str) -> Iterator[Callable[[str], Flask]]:
+    """Makes the application of an environment."""
+    apps: list[Flask] = []
+
+    def make(name: str) -> Flask:
+        apps.append(create_app({"DATABASE_URL": database_url, "APP_ENV": name}))
+        return apps[-1]
+
+    yield make
+    with ThreadPoolExecutor(len(apps) or 1) as threads:
+        list(threads.map(lambda app: app.extensions["change_listener"].stop(), apps))
+
+
+@pytest.fixture
+def prepare(app_of: Callable[[str], Flask]) -> Callable[[str], None]:
+    """Does what `flask db prepare` does, in an environment."""
+
+    def run(name: str) -> None:
+        with app_of(name).app_context():
+            schema.prepare()
+
+    return run
+
+
+@pytest.fixture
+def other(database_url: str) -> Iterator[pool.Connection]:
+    """Somebody else's connection, in an open transaction."""
+    with closing(pool.connect({"dsn": database_url}, statement_timeout=30)) as connection:
+        connection.deadline += 3600
+        connection.autocommit = False
+        yield connection
+
+
+@pytest.fixture
+def flask(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a command of the project's; keyword arguments override settings, None unsets one."""
+
+    def run(command: str, **overrides: str | None) -> subprocess.CompletedProcess[str]:
+        settings = {"DATABASE_URL": database_url, "APP_ENV": "test", **overrides}
+        given = {name: value for name, value in settings.items() if value is not None}
+        return subprocess.run(
+            ["sh", "-c", f"exec {command}"],
+            cwd=ROOT,
+            env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **given},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def psql(database_url: str) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Runs a file of db/schema with psql, which goes on after an error unless told otherwise."""
+    program = which("psql")
+    if not program:
+        pytest.skip("psql is not on PATH")
+
+    def run(name: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program, "--no-psqlrc", "--quiet", "-d", database_url, "-f", f"db/schema/{name}.sql"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,167 @@
+"""What a `CommitObserver` learns: when a commit begins, and when its outcome is known."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.database import statements
+from tests.conftest import booking
+from tests.faults import Proxy
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+BEGUN, FINISHED = "begun", "finished"
+PATH = "/api/appointments/2"
+
+
+class Recorder:
+    """Notes each call, and how many COMMITs and questions about their outcome passed before it."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self.calls: list[str] = []
+        self.transaction_ids: list[int] = []
+        self.commits: list[int] = []
+        self.questions: list[int] = []
+        self.on_begun: Callable[[], None] = lambda: None
+
+    def commit_begun(self, transaction_id: int) -> None:
+        self.transaction_ids.append(transaction_id)
+        self._note(BEGUN)
+        self.on_begun()
+
+    def commit_finished(self) -> None:
+        self._note(FINISHED)
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        self.commits.append(self._proxy.count(b"COMMIT"))
+        self.questions.append(self._proxy.count(b"pg_xact_status"))
+
+
+@pytest.fixture
+def recorder(proxy: Proxy) -> Recorder:
+    return Recorder(proxy)
+
+
+@pytest.fixture
+def client(app: Flask, proxy: Proxy, recorder: Recorder) -> Iterator[FlaskClient]:
+    """A client of an application that is behind a bad network and reports to the recorder."""
+    app = create_app({"DATABASE_URL": proxy.url, "APP_ENV": "test"})
+    statements.init_app(app, recorder)
+    yield app.test_client()
+    app.extensions["changes"].stop()
+
+
+@pytest.mark.parametrize(
+    ("method", "appointment", "headers"),
+    [("PUT", 2, {}), ("PUT", 1, {"If-Match": "*"}), ("DELETE", 1, {})],
+)
+def test_a_commit_begins_before_it_is_sent_and_finishes_after_its_reply(
+    client: FlaskClient, recorder: Recorder, method: str, appointment: int, headers: Any
+) -> None:
+    json = booking("Ada") if method == "PUT" else None
+    path = f"/api/appointments/{appointment}"
+    assert client.open(path, method=method, json=json, headers=headers).status_code == 204
+    assert recorder.calls == [BEGUN, FINISHED]
+    assert recorder.commits == [0, 1]
+
+
+def test_the_transaction_id_is_that_of_the_stored_row(
+    client: FlaskClient, recorder: Recorder, sql: Sql
+) -> None:
+    client.put(PATH, json=booking("Ada"))
+    ((xmin,),) = sql("SELECT xmin::text::bigint FROM interviews WHERE appointment_id = 2")
+    assert [each % 2**32 for each in recorder.transaction_ids] == [xmin]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        ("PUT", "/api/appointments/99", booking("Ada"), {}, 404),
+        ("PUT", "/api/appointments/1", booking("Ada"), {"If-None-Match": "*"}, 412),
+        ("PUT", "/api/appointments/2", booking("Ada"), {"If-Match": "*"}, 412),
+        ("PUT", "/api/appointments/2", booking("Ada", 99), {}, 422),
+        ("DELETE", "/api/appointments/99", None, {}, 404),
+        ("DELETE", "/api/appointments/2", None, {"If-Match": "*"}, 412),
+        ("DELETE", "/api/appointments/1", None, {"If-None-Match": "*"}, 412),
+        ("DELETE", "/api/appointments/2", None, {}, 204),
+    ],
+)
+def test_what_changes_nothing_commits_nothing(  # noqa: PLR0917
+    client: FlaskClient,
+    recorder: Recorder,
+    method: str,
+    path: str,
+    body: Any,
+    headers: Any,
+    status: int,
+) -> None:
+    assert client.open(path, method=method, json=body, headers=headers).status_code == status
+    assert recorder.calls == []
+
+
+def test_a_commit_that_never_arrived_finishes_once_that_is_known_and_another_begins(
+    client: FlaskClient, proxy: Proxy, recorder: Recorder
+) -> None:
+    proxy.breaks_before.append(b"COMMIT")
+    assert client.put(PATH, json=booking("Ada")).status_code == 204
+    assert recorder.calls == [BEGUN, FINISHED, BEGUN, FINISHED]
+    assert recorder.questions == [0, 1, 1, 1]
+    first, second = recorder.transaction_ids
+    assert first != second
+
+
+def test_a_commit_whose_reply_is_lost_is_in_flight_until_its_outcome_is_known(
+    client: FlaskClient, proxy: Proxy, recorder: Recorder
+) -> None:
+    proxy.breaks_after.append(b"COMMIT")
+    proxy.breaks_before.extend([b"pg_xact_status"] * 2)
+    assert client.put(PATH, json=booking("Ada")).status_code == 204
+    assert recorder.calls == [BEGUN, FINISHED]
+    assert recorder.questions == [0, 3]
+
+
+def test_a_write_that_is_given_up_finishes_its_commit(
+    client: FlaskClient, proxy: Proxy, recorder: Recorder
+) -> None:
+    proxy.breaks_after.append(b"COMMIT")
+    proxy.breaks_before.extend([b"pg_xact_status"] * 100)
+    assert client.put(PATH, json=booking("Ada")).status_code == 503
+    assert recorder.calls == [BEGUN, FINISHED]
+
+
+class Killed(BaseException):
+    """As gevent kills a greenlet: no `except Exception` stops it."""
+
+
+def test_a_killed_write_finishes_its_commit(
+    client: FlaskClient, proxy: Proxy, recorder: Recorder
+) -> None:
+    def lose_the_reply() -> None:
+        proxy.loses = b"CZ"
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+    def kill(signal_number: int, frame: object) -> None:
+        raise Killed
+
+    recorder.on_begun = lose_the_reply
+    before = signal.signal(signal.SIGALRM, kill)
+    try:
+        with pytest.raises(Killed):
+            client.put(PATH, json=booking("Ada"))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        proxy.loses = b""
+    assert recorder.calls == [BEGUN, FINISHED]
+    assert recorder.commits == [0, 1]
+    recorder.on_begun = lambda: None
+    assert client.put(PATH, json=booking("Bob")).status_code == 204
+    assert recorder.calls == [BEGUN, FINISHED] * 2

@@ -1,0 +1,401 @@
+"""When PostgreSQL is away, slow, silent or breaks off: the right answer, or 503 in time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from app.database import pool, schema, statements
+from tests.support.database import Sql, connected
+from tests.support.folders import short_folder
+from tests.support.http import Response, ask, booking
+from tests.support.postgres import Postgres
+from tests.support.proxy import Proxy
+from tests.support.server import Serve
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
+
+FREE = {"If-None-Match": "*"}
+BOOKED = {"If-Match": "*"}
+
+
+def assert_unavailable(answer: Response) -> None:
+    assert answer.status == 503
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json["status"] == 503
+    assert answer.seconds < 5
+
+
+# Backends that are killed
+
+KILL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def test_no_request_fails_when_backends_are_killed(serve: Serve, app: Flask, sql: Sql) -> None:
+    server = serve()
+    answers: list[tuple[str, Response]] = []
+
+    def work(number: int) -> None:
+        path = f"/api/appointments/{1 + number % 4}"
+        for turn in range(60):
+            if turn % 2:
+                answers.append(("GET", ask(server, "GET", f"/api/days?{turn}")))
+            elif turn % 6:
+                answers.append(("PUT", ask(server, "PUT", path, booking(f"{number} {turn}"))))
+            else:
+                answers.append(("DELETE", ask(server, "DELETE", path)))
+
+    with Threads() as killing:
+        killing.repeat(lambda: (sql(KILL), killing.stopping.wait(0.1)))
+        with Threads() as threads:
+            for number in range(8):
+                threads.start(work, number)
+    assert len(answers) == 8 * 60
+    failed = [(method, *answer[:3]) for method, answer in answers if answer.status >= 400]
+    assert failed == []
+    assert max(answer.seconds for _, answer in answers) < 5
+
+
+# A connection that breaks while a change is committed
+
+
+@pytest.fixture
+def behind(app: Flask, proxy: Proxy) -> Iterator[Any]:
+    """A client of an application behind a bad network."""
+    behind = create_app({"DATABASE_URL": proxy.url, "APP_ENV": "test"})
+    yield behind.test_client()
+    behind.extensions["change_listener"].stop()
+
+
+@pytest.mark.parametrize(("moment", "times"), [("before", 1), ("after", 1), ("after", 2)])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ("PUT", 2, FREE),
+        ("PUT", 1, BOOKED),
+        ("PUT", 2, {}),
+        ("DELETE", 1, BOOKED),
+        ("DELETE", 1, {}),
+    ],
+    ids=str,
+)
+def test_a_change_is_made_once_although_its_connection_breaks(  # noqa: PLR0917
+    behind: Any, proxy: Proxy, sql: Sql, moment: str, times: int, request_: Any
+) -> None:
+    method, slot, headers = request_
+    sql(
+        "CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO made DEFAULT VALUES; RETURN NULL; END $$"
+    )
+    sql("CREATE TABLE made (id SERIAL)")
+    sql(
+        "CREATE TRIGGER counted AFTER INSERT OR UPDATE OR DELETE ON interviews"
+        " FOR EACH ROW EXECUTE FUNCTION counted()"
+    )
+    try:
+        breaks = proxy.breaks_before if moment == "before" else proxy.breaks_after
+        breaks.extend([b"COMMIT"] * times)
+        body = {"json": booking("Ada", 2)} if method == "PUT" else {}
+        answer = behind.open(f"/api/appointments/{slot}", method=method, headers=headers, **body)
+        assert (answer.status_code, answer.data) == (204, b"")
+        stored = sql("SELECT student FROM interviews WHERE appointment_id = %s", [slot])
+        assert stored == ([("Ada",)] if method == "PUT" else [])
+        assert sql("SELECT count(*) FROM made") == [(1,)]
+    finally:
+        sql("DROP TABLE made; DROP FUNCTION counted CASCADE")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_refusal_stays_a_refusal_although_its_connection_breaks(
+    behind: Any, proxy: Proxy, sql: Sql, moment: str
+) -> None:
+    (proxy.breaks_before if moment == "before" else proxy.breaks_after).append(b"ROLLBACK")
+    answer = behind.put("/api/appointments/1", json=booking("Ada"), headers=FREE)
+    assert answer.status_code == 412
+    assert sql("SELECT student FROM interviews") == [("Archie Cohen",)]
+
+
+def test_a_read_is_done_again_when_its_connection_breaks(behind: Any, proxy: Proxy) -> None:
+    for breaks in (proxy.breaks_before, proxy.breaks_after):
+        breaks.extend([b"json_agg"] * 2)
+        assert behind.get("/api/days?direct").status_code == 200
+        assert breaks == []
+
+
+def test_a_network_that_breaks_every_time_is_unavailable(behind: Any, proxy: Proxy) -> None:
+    proxy.breaks_before.extend([b"json_agg"] * 100)
+    started = time.monotonic()
+    answer = behind.get("/api/days?direct")
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+    assert time.monotonic() - started < 5
+
+
+# All connections in use
+
+
+AT_ONCE: list[tuple[tuple[Any, ...], int]] = [
+    (("GET", "/nowhere"), 404),
+    (("GET", "/"), 404),
+    (("POST", "/api/days"), 405),
+    (("PUT", "/api/appointments/abc", booking("Ada")), 404),
+    (("PUT", "/api/appointments/1", b"{"), 400),
+    (("PUT", "/api/appointments/1", booking("x" * 110_000)), 413),
+    (("PUT", "/api/appointments/1", booking("A"), {"Content-Type": "text/plain"}), 415),
+    (("PUT", "/api/appointments/1", {}), 422),
+    (("OPTIONS", "/api/days"), 200),
+    (
+        (
+            "OPTIONS",
+            "/api/appointments/1",
+            None,
+            {"Origin": "http://x.example", "Access-Control-Request-Method": "PUT"},
+        ),
+        204,
+    ),
+]
+
+
+def test_locked_tables_are_unavailable_in_time_and_delay_nothing_else(
+    serve: Serve, app: Flask, sql: Sql
+) -> None:
+    server = serve()
+    slow: list[Response] = []
+    days = ask(server, "GET", "/api/days").json
+    sql("BEGIN; LOCK TABLE days, appointments, interviewers, interviews IN ACCESS EXCLUSIVE MODE")
+    with Threads() as threads:
+        for number in range(20):
+            path = f"/api/appointments/{1 + number % 4}"
+            threads.start(lambda path: slow.append(ask(server, "PUT", path, booking("A"))), path)
+            threads.start(lambda: slow.append(ask(server, "GET", "/api/days?direct")))
+        time.sleep(0.3)
+        assert slow == []
+        for request, status in AT_ONCE:
+            answer = ask(server, *request)
+            assert answer.status == status
+            assert answer.seconds < 0.5
+    assert len(slow) == 40
+    for answer in slow:
+        assert_unavailable(answer)
+    sql("COMMIT")
+    assert ask(server, "GET", "/api/days").json == days
+    assert ask(server, "PUT", "/api/appointments/2", booking("A")).seconds < 1
+
+
+def test_a_change_that_was_not_answered_in_time_is_not_made_later(
+    serve: Serve, app: Flask, sql: Sql
+) -> None:
+    server = serve()
+    sql("BEGIN; LOCK TABLE interviews IN ACCESS EXCLUSIVE MODE")
+    assert_unavailable(ask(server, "PUT", "/api/appointments/2", booking("late")))
+    sql("COMMIT")
+    answer = ask(server, "GET", "/api/appointments")
+    assert answer.json["2"]["interview"] is None
+    assert sql("SELECT count(*) FROM interviews") == [(1,)]
+
+
+FILL_DISK = """
+    CREATE FUNCTION fill_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+    END
+    $$;
+    CREATE TRIGGER fill_disk BEFORE INSERT OR UPDATE OR DELETE ON interviews
+    FOR EACH ROW EXECUTE FUNCTION fill_disk()
+"""
+
+
+def test_a_full_disk_is_unavailable_to_writes_and_delays_nothing(
+    serve: Serve, app: Flask, sql: Sql
+) -> None:
+    server = serve()
+    sql(FILL_DISK)
+    try:
+        for method, path, body in [
+            ("PUT", "/api/appointments/2", booking("A")),
+            ("DELETE", "/api/appointments/1", None),
+        ]:
+            answer = ask(server, method, path, body)
+            assert_unavailable(answer)
+            assert answer.seconds < 1
+            assert b"extend" not in answer.body
+        for path in ("/api/days", "/api/appointments", "/api/interviewers"):
+            assert ask(server, "GET", path).status == 200
+        assert "No space left on device" in server.log
+    finally:
+        sql("DROP FUNCTION fill_disk CASCADE")
+    assert ask(server, "PUT", "/api/appointments/2", booking("A")).status == 204
+    assert sql("SELECT count(*) FROM interviews") == [(2,)]
+
+
+# PostgreSQL itself
+
+
+@pytest.fixture(scope="module")
+def postgres_of_our_own() -> Iterator[Postgres]:
+    """A PostgreSQL that only these tests use."""
+    with short_folder() as folder, Postgres(folder / "data").running() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def own(postgres_of_our_own: Postgres) -> Postgres:
+    """That PostgreSQL, freshly seeded."""
+    with create_app({"DATABASE_URL": postgres_of_our_own.url, "APP_ENV": "test"}).app_context():
+        schema.reset()
+    return postgres_of_our_own
+
+
+def test_a_transaction_that_a_crash_forgot_was_not_committed(app: Flask) -> None:
+    with (
+        closing(pool.connect(app.config["DATABASE"])) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT (pg_current_xact_id()::text::bigint + 1000)::text AS later")
+        row: Any = cursor.fetchone()
+        assert not statements._is_committed(cursor, row.later)
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_restart_under_load_gives_right_answers_or_503(
+    serve: Serve, own: Postgres, mode: str
+) -> None:
+    server = serve(DATABASE_URL=own.url)
+    answers: list[Response] = []
+    late: list[Response] = []
+    good_from = math.inf
+    wrong: list[Any] = []
+
+    def work(slot: int, threads: Threads) -> None:
+        path = f"/api/appointments/{slot}"
+        known: set[str | None] = {"Archie Cohen" if slot == 1 else None}
+        turn = 0
+        while not threads.stopping.is_set():
+            turn += 1
+            student = f"{slot} {turn}"
+            asked_at = time.monotonic()
+            put = ask(server, "PUT", path, booking(student))
+            # After a 503 it may have been made or not.
+            known = {student} if put.status == 204 else known | {student}
+            get = ask(server, "GET", "/api/appointments")
+            answers.extend([put, get])
+            if asked_at > good_from:
+                late.extend([put, get])
+            if get.status == 200:
+                interview = get.json[str(slot)]["interview"]
+                shown = interview and interview["student"]
+                if shown not in known:
+                    wrong.append((shown, known))
+                known = {shown}
+
+    with Threads() as threads:
+        for slot in range(1, 5):
+            threads.start(work, slot, threads)
+        wait_for(lambda: len(answers) > 50)
+        own.control("restart", "-m", mode)
+        # What is asked from two seconds after the database's return is answered.
+        good_from = time.monotonic() + 2
+        wait_for(lambda: len(late) > 50)
+    assert {answer.status for answer in late} == {200, 204}
+    assert wrong == []
+    for answer in answers:
+        if answer.status not in {200, 204}:
+            assert_unavailable(answer)
+    assert max(answer.seconds for answer in answers) < 5
+
+
+def test_a_silent_postgresql_is_unavailable_in_time(serve: Serve, own: Postgres) -> None:
+    server = serve(DATABASE_URL=own.url)
+    for _ in range(10):
+        assert ask(server, "PUT", "/api/appointments/2", booking("A")).status == 204
+        assert ask(server, "GET", "/api/appointments").status == 200
+    answers: list[Response] = []
+    with own.silent():
+        with Threads() as threads:
+            for _ in range(16):
+                threads.start(
+                    lambda: answers.append(ask(server, "PUT", "/api/appointments/2", booking("B")))
+                )
+                threads.start(lambda: answers.append(ask(server, "GET", "/api/days?direct")))
+            time.sleep(0.3)
+            for request, status in AT_ONCE:
+                answer = ask(server, *request)
+                assert (answer.status, answer.seconds < 0.5) == (status, True)
+        assert len(answers) == 32
+        for answer in answers:
+            assert_unavailable(answer)
+        assert_unavailable(ask(server, "GET", "/api/appointments"))
+    started = time.monotonic()
+    wait_for(lambda: ask(server, "PUT", "/api/appointments/2", booking("C")).status == 204, 5)
+    assert time.monotonic() - started < 2
+    answer = ask(server, "GET", "/api/appointments")
+    assert answer.json["2"]["interview"] == {"student": "C", "interviewer": 1}
+
+
+@contextmanager
+def passwords_demanded(own: Postgres) -> Iterator[Sql]:
+    """Lets in who knows the password, which is `right`; gives a `psql` that is in already."""
+    hba = own.folder / "pg_hba.conf"
+    rules = hba.read_text()
+    with connected(own.url) as sql:
+        sql("ALTER ROLE postgres PASSWORD 'right'")
+        hba.write_text("local all all scram-sha-256\n")
+        own.control("reload")
+        try:
+            yield sql
+        finally:
+            hba.write_text(rules)
+            own.control("reload")
+
+
+def test_a_wrong_password_is_unavailable_and_not_told(serve: Serve, own: Postgres) -> None:
+    with passwords_demanded(own):
+        server = serve(DATABASE_URL=f"{own.url}&password=s3cret")
+        for _ in range(4):
+            answer = ask(server, "GET", "/api/days")
+            assert_unavailable(answer)
+            assert answer.seconds < 1
+            assert "password" not in answer.body.decode()
+        assert "s3cret" not in server.log
+        assert "password authentication failed" in server.log
+
+
+def test_a_password_that_is_changed_meanwhile_is_unavailable_until_it_is_right_again(
+    serve: Serve, own: Postgres
+) -> None:
+    with passwords_demanded(own) as sql:
+        server = serve(DATABASE_URL=f"{own.url}&password=right")
+        workers = server.workers
+        assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+        sql("ALTER ROLE postgres PASSWORD 'changed'")
+        sql(KILL)
+        for _ in range(4):
+            assert_unavailable(ask(server, "PUT", "/api/appointments/2", booking("Bob")))
+            assert_unavailable(ask(server, "GET", "/api/appointments"))
+        sql("ALTER ROLE postgres PASSWORD 'right'")
+        wait_for(lambda: ask(server, "GET", "/api/appointments").status == 200, 2)
+        assert ask(server, "PUT", "/api/appointments/2", booking("Cyd")).status == 204
+        assert sorted(server.workers) == sorted(workers)
+
+
+def test_a_database_that_does_not_exist_is_unavailable(serve: Serve, own: Postgres) -> None:
+    server = serve(DATABASE_URL=own.url.replace("/postgres?", "/nowhere?"))
+    assert_unavailable(ask(server, "GET", "/api/days"))
+
+
+def test_more_connections_than_postgresql_has_are_unavailable(serve: Serve, own: Postgres) -> None:
+    with connected(own.url) as sql:
+        sql("DROP ROLE IF EXISTS nobody_more")
+        sql("CREATE ROLE nobody_more LOGIN CONNECTION LIMIT 0")
+    server = serve(DATABASE_URL=own.url.replace("postgres@", "nobody_more@"))
+    assert_unavailable(ask(server, "GET", "/api/days"))

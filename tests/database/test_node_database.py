@@ -1,0 +1,148 @@
+"""A database that the Node server made is served as it is, and completed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from urllib.request import urlopen
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.database import pool
+from tests.support.database import Sql
+from tests.support.project import RELEASE, Run, assert_failed
+from tests.support.server import Server
+from tests.support.tables import (
+    ENVIRONMENTS,
+    INDEXES,
+    TEST_SEED,
+    TRIGGERS,
+    additions,
+    rows,
+)
+
+pytestmark = pytest.mark.usefixtures("clean_slate")
+
+
+NODE_TABLES = """
+    CREATE TABLE days (
+      id SERIAL PRIMARY KEY NOT NULL,
+      name VARCHAR(255) NOT NULL
+    );
+    CREATE TABLE appointments (
+      id SERIAL PRIMARY KEY NOT NULL,
+      time VARCHAR(255) NOT NULL,
+      day_id INTEGER REFERENCES days(id) ON DELETE CASCADE
+    );
+    CREATE TABLE interviewers (
+      id SERIAL PRIMARY KEY NOT NULL,
+      name VARCHAR(255) NOT NULL,
+      avatar VARCHAR(255) NOT NULL
+    );
+    CREATE TABLE interviews (
+      id SERIAL PRIMARY KEY NOT NULL,
+      student VARCHAR(255) NOT NULL,
+      interviewer_id INTEGER REFERENCES interviewers(id) ON DELETE CASCADE,
+      appointment_id INTEGER UNIQUE REFERENCES appointments(id) ON DELETE CASCADE
+    );
+    CREATE TABLE available_interviewers (
+      id SERIAL PRIMARY KEY NOT NULL,
+      day_id INTEGER REFERENCES days(id) ON DELETE CASCADE,
+      interviewer_id INTEGER REFERENCES interviewers(id) ON DELETE CASCADE
+    );
+"""
+NODE_ROWS = """
+    INSERT INTO days (name) VALUES ('Monday'), ('Tuesday');
+    INSERT INTO appointments (time, day_id) VALUES ('12pm', 1), ('1pm', 1), ('12pm', 2);
+    INSERT INTO interviewers (name, avatar) VALUES ('Zoë', 'https://i.example/z.png'), ('Bo', '');
+    INSERT INTO available_interviewers (day_id, interviewer_id) VALUES (1, 2), (1, 1), (1, 2);
+    INSERT INTO interviews (student, interviewer_id, appointment_id)
+    VALUES ('Ada', 2, 3), ('Old', NULL, 1), ('Nowhere', 1, NULL);
+"""
+NODE_DAYS = [
+    {"id": 1, "name": "Monday", "appointments": [1, 2], "interviewers": [1, 2], "spots": 1},
+    {"id": 2, "name": "Tuesday", "appointments": [3], "interviewers": [], "spots": 0},
+]
+NODE_APPOINTMENTS = {
+    "1": {"id": 1, "time": "12pm", "interview": {"student": "Old", "interviewer": None}},
+    "2": {"id": 2, "time": "1pm", "interview": None},
+    "3": {"id": 3, "time": "12pm", "interview": {"student": "Ada", "interviewer": 2}},
+}
+NODE_INTERVIEWERS = {
+    "1": {"id": 1, "name": "Zoë", "avatar": "https://i.example/z.png"},
+    "2": {"id": 2, "name": "Bo", "avatar": ""},
+}
+BOOKING = {"interview": {"student": "Eve", "interviewer": 1}}
+
+
+def assert_serves_the_node_database(client: FlaskClient) -> None:
+    assert client.get("/api/days").json == NODE_DAYS
+    assert client.get("/api/appointments").json == NODE_APPOINTMENTS
+    assert client.get("/api/interviewers").json == NODE_INTERVIEWERS
+    assert client.put("/api/appointments/2", json=BOOKING).status_code == 204
+    now = {**NODE_APPOINTMENTS, "2": {"id": 2, "time": "1pm", **BOOKING}}
+    assert client.get("/api/appointments").json == now
+    assert client.delete("/api/appointments/2").status_code == 204
+    assert client.get("/api/appointments").json == NODE_APPOINTMENTS
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_prepare_completes_a_database_of_the_node_server_and_loses_nothing(
+    sql: Sql, flask: Run, app_of: Callable[[str], Flask], name: str
+) -> None:
+    sql(NODE_TABLES + NODE_ROWS)
+    before = rows(sql)
+    ended = flask(RELEASE, APP_ENV=name)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert rows(sql) == before
+    assert additions(sql) == (TRIGGERS, INDEXES)
+    assert_serves_the_node_database(app_of(name).test_client())
+
+
+def test_a_database_of_the_node_server_is_served_as_it_is(
+    sql: Sql, app_of: Callable[[str], Flask]
+) -> None:
+    sql(NODE_TABLES + NODE_ROWS)
+    assert_serves_the_node_database(app_of("production").test_client())
+    assert additions(sql) == ([], [])
+
+
+def test_an_empty_database_of_the_node_server_is_seeded(
+    sql: Sql, prepare: Callable[[str], None]
+) -> None:
+    sql(NODE_TABLES)
+    prepare("test")
+    assert rows(sql) == TEST_SEED
+
+
+def test_prepare_of_a_database_in_use_gives_up_rather_than_hold_everybody_up(
+    sql: Sql, flask: Run, other: pool.Connection
+) -> None:
+    sql(NODE_TABLES + NODE_ROWS)
+    before = rows(sql)
+    with other.cursor() as cursor:
+        cursor.execute("UPDATE interviews SET student = 'Eve'")
+    started = time.monotonic()
+    ended = flask(RELEASE)
+    assert time.monotonic() - started < 25
+    assert_failed(ended)
+    other.rollback()
+    assert rows(sql) == before
+    assert flask(RELEASE).returncode == 0
+    assert additions(sql) == (TRIGGERS, INDEXES)
+
+
+def test_the_release_and_web_lines_do_for_a_new_database(
+    flask: Run, serve: Callable[..., Server]
+) -> None:
+    assert flask(RELEASE).returncode == 0
+    with urlopen(f"{serve().url}/api/appointments", timeout=10) as response:
+        listed = json.load(response)
+    assert listed["1"] == {
+        "id": 1,
+        "time": "12pm",
+        "interview": {"student": "Archie Cohen", "interviewer": 1},
+    }

@@ -1,0 +1,165 @@
+"""drop.sql, `flask db reset` and GET /api/debug/reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask import Flask
+
+from app.database import pool, schema
+from tests.support.database import Sql
+from tests.support.project import Run, assert_failed
+from tests.support.server import free_port
+from tests.support.tables import (
+    INDEXES,
+    TEST_SEED,
+    TRIGGERS,
+    additions,
+    existing,
+    make_a_drop_fail_in_the_middle,
+    rows,
+)
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.usefixtures("clean_slate")
+
+
+def test_drop_leaves_nothing_of_ours_and_all_of_others(
+    sql: Sql, prepare: Callable[[str], None]
+) -> None:
+    sql("CREATE TABLE notes (id INTEGER)")
+    prepare("test")
+    for _ in range(2):
+        sql((schema.SCHEMA / "drop.sql").read_text())
+        assert existing(sql) == ["notes"]
+        assert sql("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace") == []
+
+
+@pytest.mark.parametrize("name", ["development", "test"])
+def test_reset_starts_over(sql: Sql, flask: Run, prepare: Callable[[str], None], name: str) -> None:
+    prepare("test")
+    sql("DELETE FROM days")
+    ended = flask("flask db reset", APP_ENV=name)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    stored = rows(sql)
+    assert stored == TEST_SEED if name == "test" else len(stored["interviews"]) == 10
+    assert additions(sql) == (TRIGGERS, INDEXES)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("SELECT * FROM days", "SELECT * FROM appointments"),
+        ("SELECT * FROM appointments", "SELECT * FROM interviews"),
+        ("SELECT * FROM interviews", "SELECT * FROM available_interviewers"),
+        ("SELECT * FROM appointments FOR KEY SHARE", "SELECT * FROM interviewers FOR KEY SHARE"),
+        ("SELECT * FROM interviewers FOR KEY SHARE", "DELETE FROM interviews"),
+    ],
+)
+def test_a_reset_waits_for_who_reads_or_writes_and_does_not_deadlock(
+    sql: Sql, app_of: Callable[[str], Flask], other: pool.Connection, first: str, second: str
+) -> None:
+    app = app_of("test")
+    with app.app_context():
+        schema.prepare()
+
+    def reset() -> None:
+        with app.app_context():
+            schema.reset()
+
+    with ThreadPoolExecutor(1) as thread, other.cursor() as cursor:
+        cursor.execute(first)
+        resetting = thread.submit(reset)
+        waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation IS NOT NULL"
+        wait_for(lambda: sql(waits) or resetting.done())
+        # In this order the routes' statements take their locks.
+        cursor.execute(second)
+        other.rollback()
+        resetting.result()
+    assert rows(sql) == TEST_SEED
+
+
+def test_reset_in_production_asks_for_a_yes(
+    sql: Sql, flask: Run, prepare: Callable[[str], None]
+) -> None:
+    prepare("test")
+    for app_env in ("production", None):
+        ended = flask("flask db reset", APP_ENV=app_env)
+        assert_failed(ended)
+        assert "--yes" in ended.stderr
+        assert rows(sql) == TEST_SEED
+    ended = flask("flask db reset --yes", APP_ENV="production")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [len(listed) for listed in rows(sql).values()] == [5, 25, 10, 0, 25]
+
+
+def test_a_reset_that_fails_leaves_everything_as_it_was(
+    sql: Sql, flask: Run, prepare: Callable[[str], None]
+) -> None:
+    prepare("test")
+    make_a_drop_fail_in_the_middle(sql)
+    ended = flask("flask db reset")
+    assert_failed(ended)
+    assert rows(sql) == TEST_SEED
+    assert additions(sql) == (TRIGGERS, INDEXES)
+
+
+def test_reset_of_a_database_that_cannot_be_reached_fails_in_words(flask: Run) -> None:
+    url = f"postgresql://ada:secret@127.0.0.1:{free_port()}/x"
+    assert_failed(flask("flask db reset", DATABASE_URL=url))
+
+
+@pytest.mark.parametrize("path", ["/api/debug/reset", "/api/debug/reset/"])
+@pytest.mark.parametrize("name", ["development", "test"])
+def test_debug_reset_starts_over(
+    sql: Sql, app_of: Callable[[str], Flask], name: str, path: str
+) -> None:
+    client = app_of(name).test_client()
+    for _ in range(2):
+        response = client.get(path)
+        assert (response.status_code, response.data) == (200, b"Database Reset")
+        assert response.mimetype == "text/plain"
+        stored = rows(sql)
+        assert stored == TEST_SEED if name == "test" else len(stored["interviews"]) == 10
+        sql("DELETE FROM days")
+
+
+def test_after_a_debug_reset_every_read_shows_the_seed(app_of: Callable[[str], Flask]) -> None:
+    client = app_of("test").test_client()
+    assert client.get("/api/debug/reset").status_code == 200
+    paths = ["/api/days", "/api/appointments", "/api/interviewers"]
+    before = [client.get(path).json for path in paths]
+    for _ in range(10):
+        assert client.delete("/api/appointments/1").status_code == 204
+        assert client.get(paths[1]).get_json()["1"]["interview"] is None
+        assert client.get("/api/debug/reset").status_code == 200
+        assert [client.get(path).json for path in paths] == before
+
+
+@pytest.mark.parametrize("path", ["/api/debug/reset", "/api/debug/reset/"])
+def test_in_production_there_is_no_debug_reset(
+    sql: Sql, prepare: Callable[[str], None], app_of: Callable[[str], Flask], path: str
+) -> None:
+    prepare("test")
+    client = app_of("production").test_client()
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        assert client.open(path, method=method).status_code == 404
+    assert client.get(path).json == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": client.get("/nowhere").get_json()["detail"],
+    }
+    assert rows(sql) == TEST_SEED
+
+
+def test_a_debug_reset_that_fails_leaves_everything_as_it_was(
+    sql: Sql, prepare: Callable[[str], None], app_of: Callable[[str], Flask]
+) -> None:
+    prepare("test")
+    make_a_drop_fail_in_the_middle(sql)
+    response = app_of("test").test_client().get("/api/debug/reset")
+    assert (response.status_code, response.mimetype) == (500, "application/problem+json")
+    assert rows(sql) == TEST_SEED

@@ -1,0 +1,255 @@
+"""What an attack costs everybody else: the slowest request and booking, memory, and stopping."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.conftest import Server, booking
+from tests.fairness.attackers import HANDSHAKE
+
+ATTACKERS = Path(__file__).with_name("attackers.py")
+# An attack ends by itself after this; a test that passes ends it earlier.
+ATTACK_SECONDS = 8.0
+# A request without a response by then counts as one of this length.
+NO_RESPONSE_SECONDS = 4.0
+GOING_AWAY = b"\x88\x02" + (1001).to_bytes(2, "big")
+
+
+@dataclass
+class Cost:
+    """What others had to bear: seconds, and megabytes of all workers together."""
+
+    slowest_request: float = 0.0
+    slowest_path: str = ""
+    requests: int = 0
+    failures: list[str] = field(default_factory=list)
+    slowest_booking: float = 0.0
+    memory: float = 0.0
+    stop: float = 0.0
+    sockets_closed: bool = True
+
+    def __str__(self) -> str:
+        failures = [*self.failures[:3], "…"] if len(self.failures) > 3 else self.failures
+        return (
+            f"slowest of {self.requests} requests {self.slowest_request:.2f} s"
+            f" ({self.slowest_path}), slowest booking {self.slowest_booking:.2f} s,"
+            f" {self.memory:+.0f} MB, stopped in {self.stop:.1f} s"
+            f" (every socket closed: {self.sockets_closed}),"
+            f" {len(self.failures)} failures {failures}"
+        )
+
+    def check(self) -> None:
+        """Fail if it is more than is promised."""
+        assert not self.failures, str(self)
+        assert self.slowest_request < 1.0, str(self)
+        assert self.slowest_booking < 3.0, str(self)
+        assert self.memory < 60.0, str(self)
+        assert self.stop < 5.0, str(self)
+        assert self.sockets_closed, str(self)
+
+
+@contextlib.contextmanager
+def attackers(server: Server, name: str, count: int = 4) -> Iterator[None]:
+    """Attack the server from this many processes while the block runs."""
+    command = [sys.executable, str(ATTACKERS), name, str(server.port), str(ATTACK_SECONDS)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
+    try:
+        for process in processes:
+            assert process.stdout
+            assert process.stdout.readline() == b"attacking\n"
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            assert process.stdout
+            process.stdout.close()
+
+
+class Reader:
+    """A WebSocket whose client only listens."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", port), 10)
+        self._connection.sendall(HANDSHAKE)
+        self._connection.settimeout(30)
+        self._received = threading.Condition()
+        self._tail = self._connection.recv(4096)
+        assert b" 101 " in self._tail
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self._connection.recv(1 << 20):
+                with self._received:
+                    self._tail = (self._tail + data)[-(1 << 16) :]
+                    self._received.notify_all()
+
+    def wait_for(self, text: bytes, seconds: float) -> bool:
+        """Whether this has come by then."""
+        with self._received:
+            return self._received.wait_for(lambda: text in self._tail, max(0.0, seconds))
+
+    def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+
+@contextlib.contextmanager
+def only(worker: int, server: Server) -> Iterator[None]:
+    """Let one worker alone accept connections."""
+    others = [pid for pid in server.workers if pid != worker]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+
+
+class Bystanders:
+    """Clients of every worker that behave well: they read, book and listen."""
+
+    def __init__(
+        self, server: Server, memory_before: float | None = None, sockets_each: int = 2
+    ) -> None:
+        self.server = server
+        self.cost = Cost()
+        self.readers: list[Reader] = []
+        self._kept: list[http.client.HTTPConnection] = []
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._memory_before = memory_before or self.memory_of(server)
+        for worker in server.workers:
+            with only(worker, server):
+                self.readers += [Reader(server.port) for _ in range(sockets_each)]
+                connection = http.client.HTTPConnection(
+                    "127.0.0.1", server.port, timeout=NO_RESPONSE_SECONDS
+                )
+                connection.request("GET", "/api/days")
+                assert connection.getresponse().read()
+                self._kept.append(connection)
+
+    def measure(self, seconds: float) -> Cost:
+        """Behave for so long; give what it took."""
+        threads = [
+            threading.Thread(target=self._ask_on_new_connections),
+            threading.Thread(target=self._book),
+            threading.Thread(target=self._watch_memory),
+            *(threading.Thread(target=self._ask_on, args=[kept]) for kept in self._kept),
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(seconds)
+        self._stopping.set()
+        for thread in threads:
+            thread.join()
+        self._remember_memory()
+        return self.cost
+
+    def stop(self) -> Cost:
+        """Stop the server; give what it took with all else."""
+        self.cost.stop = self.server.stop()
+        deadline = time.monotonic() + 1
+        self.cost.sockets_closed = all(
+            reader.wait_for(GOING_AWAY, deadline - time.monotonic()) for reader in self.readers
+        )
+        return self.cost
+
+    def close(self) -> None:
+        """Close every connection."""
+        for reader in self.readers:
+            reader.close()
+        for connection in self._kept:
+            connection.close()
+
+    @staticmethod
+    def memory_of(server: Server) -> float:
+        """Megabytes that the workers hold."""
+        pids = ",".join(map(str, server.workers))
+        listed = subprocess.run(
+            ["ps", "-o", "rss=", "-p", pids], capture_output=True, text=True, check=False
+        )
+        return sum(map(int, listed.stdout.split())) / 1024
+
+    def _watch_memory(self) -> None:
+        while not self._stopping.wait(0.2):
+            self._remember_memory()
+
+    def _remember_memory(self) -> None:
+        grown = self.memory_of(self.server) - self._memory_before
+        self.cost.memory = max(self.cost.memory, grown)
+
+    def _ask_on_new_connections(self) -> None:
+        while not self._stopping.is_set():
+            for path, expected in [("/api/days", 200), ("/api/appointments", 200), ("/no", 404)]:
+                with contextlib.closing(self._connection()) as connection:
+                    self._ask(connection, expected, "GET", path)
+                time.sleep(0.01)
+
+    def _ask_on(self, kept: http.client.HTTPConnection) -> None:
+        while not self._stopping.is_set():
+            self._ask(kept, 200, "GET", "/api/appointments")
+            time.sleep(0.01)
+
+    def _book(self) -> None:
+        for number in itertools.count():
+            if self._stopping.is_set():
+                break
+            student = f"student {number}"
+            started = time.monotonic()
+            with contextlib.closing(self._connection()) as connection:
+                self._ask(connection, 204, "PUT", "/api/appointments/2", booking(student))
+            for reader in self.readers:
+                reader.wait_for(
+                    f'"{student}"'.encode(), started + NO_RESPONSE_SECONDS - time.monotonic()
+                )
+            self.cost.slowest_booking = max(self.cost.slowest_booking, time.monotonic() - started)
+            time.sleep(0.02)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(
+            "127.0.0.1", self.server.port, timeout=NO_RESPONSE_SECONDS
+        )
+
+    def _ask(
+        self,
+        connection: http.client.HTTPConnection,
+        expected: int,
+        method: str,
+        path: str,
+        body: object = None,
+    ) -> None:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        started = time.monotonic()
+        try:
+            connection.request(method, path, json.dumps(body) if body else None, headers)
+            response = connection.getresponse()
+            response.read()
+            outcome = str(response.status)
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            outcome = f"{type(error).__name__}: {error}"
+        seconds = time.monotonic() - started
+        with self._lock:
+            self.cost.requests += 1
+            if seconds > self.cost.slowest_request:
+                self.cost.slowest_request, self.cost.slowest_path = seconds, f"{method} {path}"
+            if outcome != str(expected):
+                self.cost.failures.append(f"{method} {path}: {outcome} after {seconds:.1f} s")

@@ -1,0 +1,118 @@
+"""Four clients at full speed on the server's own cores keep nobody else waiting.
+
+They attack the real server from processes of their own. Meanwhile well-behaved clients
+of every worker read, book and listen, and what they have to bear is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app import create_app
+from tests.conftest import Server, free_port, reseed
+from tests.fairness.attackers import ATTACKS
+from tests.fairness.measures import Bystanders, attackers
+
+# The others find nothing that these do not find; they run with `-m slow`.
+EVERY_TIME = [
+    "protocol pings",
+    "empty texts",
+    "endless fragments",
+    "largest texts",
+    "handshakes",
+    "pings in many sockets",
+    "sockets that nobody reads",
+    "tiny chunks to PUT",
+    "tiny chunks to nowhere",
+    "tiny chunks in many connections",
+    "long chunk extensions",
+    "trailers",
+    "huge bodies to GET",
+    "unfinished heads",
+    "short unfinished heads",
+    "many header lines",
+    "entity tags",
+    "fewer entity tags",
+    "subprotocols",
+    "fewer subprotocols",
+    "forwarded for",
+    "pipelined reads",
+    "pipelined reads of nothing",
+    "reads on many connections",
+    "responses that nobody reads",
+]
+# Those that keep a worker busy in different places; the server is stopped meanwhile.
+WHILE_STOPPING = [
+    "protocol pings",
+    "tiny chunks to PUT",
+    "short unfinished heads",
+    "pipelined reads",
+    "reads on many connections",
+]
+
+
+class SharedServer:
+    """One server for many attacks, and a new one after an attack that succeeded."""
+
+    def __init__(self, environ: dict[str, str], folder: Path) -> None:
+        self._environ = environ
+        self._folder = folder
+        self._server: Server | None = None
+        self.memory = 0.0
+
+    def get(self) -> Server:
+        """A server that has survived all attacks so far."""
+        if self._server is None:
+            environ = {**self._environ, "PORT": str(free_port())}
+            self._server = Server(environ, self._folder / f"{environ['PORT']}.log")
+            self._server.wait_until_it_listens()
+            self.memory = Bystanders.memory_of(self._server)
+        return self._server
+
+    def discard(self) -> None:
+        """Stop it, if there is one."""
+        if self._server:
+            self._server.stop()
+            self._server = None
+
+
+@pytest.fixture(scope="module")
+def shared(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    environ = {"DATABASE_URL": database_url, "APP_ENV": "test"}
+    app = create_app(environ)
+    reseed(app)
+    shared = SharedServer(environ, tmp_path_factory.mktemp("servers"))
+    yield shared
+    shared.discard()
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in EVERY_TIME)) for name in ATTACKS],
+)
+def test_an_attack_keeps_nobody_waiting(shared: SharedServer, attack: str) -> None:
+    try:
+        with closing(Bystanders(shared.get(), shared.memory)) as bystanders:
+            with attackers(shared.get(), attack):
+                cost = bystanders.measure(1.5)
+            print(f"\n{attack}: {cost}")
+            cost.check()
+    except BaseException:
+        shared.discard()
+        raise
+
+
+@pytest.mark.parametrize("attack", WHILE_STOPPING)
+def test_the_server_stops_in_time_while_it_is_attacked(
+    app: object, serve: Callable[..., Server], attack: str
+) -> None:
+    server = serve()
+    with closing(Bystanders(server)) as bystanders, attackers(server, attack):
+        cost = bystanders.measure(0.5)
+        bystanders.stop()
+    print(f"\n{attack}: {cost}")
+    cost.check()

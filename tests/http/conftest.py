@@ -1,0 +1,67 @@
+"""Applications with settings of their own, all on one database of the module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from tests.support.application import MakeApp, MakeClient
+from tests.support.database import reseed
+from tests.support.server import Serve, Server
+
+
+@pytest.fixture(scope="module")
+def make_app(database_url: str) -> Iterator[MakeApp]:
+    """Makes applications; keyword arguments override settings."""
+    apps: list[Flask] = []
+
+    def make(**overrides: str) -> Flask:
+        apps.append(create_app({"DATABASE_URL": database_url, "APP_ENV": "test", **overrides}))
+        return apps[-1]
+
+    yield make
+    with ThreadPoolExecutor(len(apps) or 1) as threads:
+        list(threads.map(lambda app: app.extensions["change_listener"].stop(), apps))
+
+
+@pytest.fixture(scope="module")
+def application(make_app: MakeApp) -> Flask:
+    """One application for all tests of this module."""
+    return make_app()
+
+
+@pytest.fixture
+def app(application: Flask) -> Flask:
+    """That application, on a freshly seeded database."""
+    reseed(application)
+    return application
+
+
+@pytest.fixture(scope="module")
+def make_client(make_app: MakeApp, application: Flask) -> MakeClient:
+    """Makes clients of applications; keyword arguments override settings."""
+    reseed(application)
+    return lambda **overrides: make_app(**overrides).test_client()
+
+
+@pytest.fixture(scope="module")
+def to_all(make_client: MakeClient) -> FlaskClient:
+    """A client of an application that is open to all origins."""
+    return make_client()
+
+
+@pytest.fixture(scope="module")
+def to_listed(make_client: MakeClient) -> FlaskClient:
+    """A client of an application that is open to two origins."""
+    return make_client(CORS_ORIGINS="https://good.example, http://localhost:8000")
+
+
+@pytest.fixture(scope="module")
+def server(to_all: FlaskClient, serve_module: Serve) -> Server:
+    """The real server."""
+    return serve_module()

@@ -1,0 +1,39 @@
+"""The server that the tests of live updates share."""
+
+from __future__ import annotations
+
+import pytest
+
+from app import create_app
+from app.database import schema
+from tests.support.database import Sql
+from tests.support.http import ask
+from tests.support.server import Serve, Server
+from tests.support.websocket import (
+    MARKED,
+    listening,
+)
+
+
+@pytest.fixture(scope="module")
+def shared(serve_module: Serve) -> Server:
+    """The real server, one for the tests that do not harm it."""
+    server = serve_module()
+    assert ask(server, "GET", "/api/debug/reset").status == 200
+    return server
+
+
+@pytest.fixture
+def seeded(environ: dict[str, str], sql: Sql) -> None:
+    """A freshly seeded database, with the slot for marks."""
+    with create_app(environ).app_context():
+        schema.reset()
+    sql(f"INSERT INTO appointments VALUES ({MARKED}, 'now', 1)")
+    sql(f"INSERT INTO interviews VALUES (DEFAULT, 'mark', 1, {MARKED})")
+
+
+@pytest.fixture
+def server(shared: Server, seeded: None, sql: Sql) -> Server:
+    """The real server on a freshly seeded database, when it has heard of that."""
+    with listening(shared, sql):
+        return shared

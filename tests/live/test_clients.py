@@ -1,0 +1,140 @@
+"""Clients that stop reading, vanish or fall silent, and servers other than gunicorn."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from websockets.frames import CloseCode
+
+from app.live import websocket
+from tests.support.database import Sql
+from tests.support.http import ask, booking
+from tests.support.processes import memory
+from tests.support.project import ROOT
+from tests.support.server import Server, accepts, free_port
+from tests.support.waiting import wait_for
+from tests.support.websocket import (
+    MARKED,
+    frame,
+    frames_of,
+    listening,
+    open_socket,
+    raw_socket,
+    read_all,
+    threaded,
+    told,
+)
+
+
+def test_a_client_that_stops_reading_is_closed_delays_nobody_and_costs_little(
+    server: Server, sql: Sql
+) -> None:
+    sql("INSERT INTO appointments SELECT n, 'x', 2 FROM generate_series(1001, 1100) n")
+    sql("INSERT INTO interviews SELECT id, 'x', 2, id FROM appointments WHERE id > 1000")
+    with contextlib.ExitStack() as stack:
+        deaf = [stack.enter_context(raw_socket(server.port, 4096)) for _ in range(20)]
+        clients = stack.enter_context(listening(server, sql))
+        before = memory(server.workers)
+        delays = []
+        for turn in range(100):
+            started = time.monotonic()
+            sql(
+                "UPDATE interviews SET student = rpad(%s, 255, '☃') WHERE id BETWEEN 1001 AND 1100",
+                [str(turn)],
+            )
+            assert len(told(clients, sql)) == 100
+            delays.append(time.monotonic() - started)
+        assert sorted(delays)[-5] < 0.5
+        assert memory(server.workers) - before < 60_000_000
+        for connection in deaf:
+            *_, (opcode, data) = read_all(connection)
+            assert (opcode, data[:2]) == (8, CloseCode.TRY_AGAIN_LATER.to_bytes(2, "big"))
+
+
+def test_a_client_that_vanishes_harms_nobody(server: Server, sql: Sql) -> None:
+    with listening(server, sql) as clients:
+        for _ in range(20):
+            with raw_socket(server.port) as connection:
+                # Closing sends a reset then.
+                linger = (1).to_bytes(4, sys.byteorder) + bytes(4)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+        assert told(clients, sql) == [frame(2, "Ada")]
+
+
+def test_an_idle_client_is_pinged(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "PING_EVERY", 0.5)
+    with threaded(app) as port, raw_socket(port) as connection:
+        assert next(frames_of(connection)) == (9, b"")
+
+
+def test_a_client_gone_silent_is_dropped_and_one_that_answers_pings_stays(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "PING_EVERY", 0.5)
+    monkeypatch.setattr(websocket, "GONE_AFTER", 2.5)
+    with threaded(app) as port, open_socket(port) as living, raw_socket(port) as silent:
+        started = time.monotonic()
+        frames = read_all(silent)
+        assert 2 < time.monotonic() - started < 6
+        assert {opcode for opcode, _ in frames} <= {8, 9}
+        living.send("ping")
+        assert living.recv(5) == '"pong"'
+
+
+@pytest.mark.slow
+def test_the_real_server_pings_every_25_seconds(server: Server) -> None:
+    with raw_socket(server.port) as connection:
+        connection.settimeout(40)
+        for _ in range(2):
+            started = time.monotonic()
+            assert next(frames_of(connection)) == (9, b"")
+            assert 20 < time.monotonic() - started < 30
+            connection.sendall(b"\x8a\x80\0\0\0\0")
+
+
+def test_a_threaded_server_tells_the_same(app: Flask, sql: Sql) -> None:
+    sql(f"INSERT INTO appointments VALUES ({MARKED}, 'now', 1)")
+    sql(f"INSERT INTO interviews VALUES (DEFAULT, 'mark', 1, {MARKED})")
+    with threaded(app) as port:
+        assert ask(port, "GET", "/").status == 404
+        with listening(port, sql) as clients:
+            clients[0].send("ping")
+            assert clients[0].recv(5) == '"pong"'
+            assert ask(port, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+            assert ask(port, "DELETE", "/api/appointments/2").status == 204
+            assert told(clients, sql) == [frame(2, "Ada"), frame(2, None)]
+
+
+def test_flask_run_tells_the_same(environ: dict[str, str], seeded: None, sql: Sql) -> None:
+    port = free_port()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["flask", "run", "--port", str(port)],
+        cwd=ROOT,
+        env={**environ, "PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: accepts(port))
+        with open_socket(port, subprotocols=["JSON"]) as client:
+            assert client.subprotocol == "JSON"
+            client.send("ping")
+            assert client.recv(5) == '"pong"'
+            with listening(port, sql) as clients:
+                assert ask(port, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+                assert ask(port, "DELETE", "/api/appointments/1").status == 204
+                assert told(clients, sql) == [frame(2, "Ada"), frame(1, None)]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(10)

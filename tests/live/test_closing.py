@@ -1,0 +1,99 @@
+"""How sockets are closed: with which code, when the server stops and when it reloads."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import CloseCode
+from websockets.sync.client import ClientConnection
+
+from tests.support.processes import is_running
+from tests.support.server import Serve, Server
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
+from tests.support.websocket import (
+    closed_with,
+    open_socket,
+    raw_socket,
+    read_all,
+)
+
+
+def test_the_log_says_with_which_code_a_socket_was_closed(server: Server) -> None:
+    def open_as(request_id: str) -> ClientConnection:
+        return open_socket(server, additional_headers={"X-Request-ID": request_id})
+
+    with open_as("client-says-why-1") as client:
+        client.close(4001)
+    with open_as("client-says-nothing") as client:
+        client.socket.shutdown(socket.SHUT_RDWR)
+    with open_as("message-too-large") as client, contextlib.suppress(ConnectionClosed):
+        client.send("x" * 70_000)
+        client.recv(5)
+    closed = {"client-says-why-1": 4001, "client-says-nothing": 1006, "message-too-large": 1009}
+    for request_id, code in closed.items():
+        line = rf'msg="socket closed" code={code} .*request_id={request_id}\n'
+        wait_for(lambda: re.search(line, server.log), 5)  # noqa: B023
+
+
+def test_stopping_closes_every_socket_with_1001_within_5_seconds(
+    serve: Serve, seeded: None
+) -> None:
+    server = serve()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(open_socket(server)) for _ in range(80)]
+        # These do not answer the closing handshake.
+        rude = [stack.enter_context(raw_socket(server.port)) for _ in range(20)]
+        workers = server.workers
+        assert len(workers) == 2
+        assert server.stop() < 5
+        assert not [pid for pid in workers if is_running(pid)]
+        for client in clients:
+            assert closed_with(client) == CloseCode.GOING_AWAY
+        for connection in rude:
+            assert read_all(connection)[-1] == (8, CloseCode.GOING_AWAY.to_bytes(2, "big"))
+
+
+def test_a_socket_that_opens_while_the_server_stops_is_closed_with_1001(
+    serve: Serve, gap: Callable[[], Any]
+) -> None:
+    codes: list[int | None] = []
+
+    def open_one(server: Server) -> None:
+        with open_socket(server) as client:
+            codes.append(closed_with(client))
+
+    with gap(), Threads() as threads:
+        # A handshake waits for a feed that has never been up.
+        server = serve()
+        threads.start(open_one, server)
+        time.sleep(1)
+        assert server.stop() < 5
+        threads.join()
+    assert codes == [CloseCode.GOING_AWAY]
+
+
+def test_a_reload_closes_every_socket_and_new_ones_open(serve: Serve, seeded: None) -> None:
+    server = serve()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(open_socket(server)) for _ in range(10)]
+        server.process.send_signal(signal.SIGHUP)
+        for client in clients:
+            assert closed_with(client) == CloseCode.GOING_AWAY
+        # Workers that leave refuse new ones; their successors do not.
+        with wait_for(lambda: _opened(server)) as client:
+            client.send("ping")
+            assert client.recv(5) == '"pong"'
+
+
+def _opened(server: Server) -> ClientConnection | None:
+    with contextlib.suppress(InvalidStatus, EOFError, OSError):
+        return open_socket(server)
+    return None

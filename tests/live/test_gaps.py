@@ -1,0 +1,198 @@
+"""After a gap in the change listener every client has the right picture."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app.database.change_listener import Change
+from app.database.pool import Connection
+from tests.support.database import LISTENERS, Sql, connected
+from tests.support.http import ask, booking
+from tests.support.server import Serve, Server
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
+from tests.support.websocket import (
+    KILL_LISTENERS,
+    frame,
+    listening,
+    mark,
+    open_socket,
+    threaded,
+    told,
+    until,
+)
+
+GARBAGE = [
+    "",
+    "garbage",
+    "[" * 7900,
+    "{}",
+    '{"transaction": -1}',
+    '{"transaction": 99999999999999999999999}',
+    '{"transaction": 1, "id": [], "interview": null}',
+    '{"transaction": 1, "id": {}, "interview": 1}',
+]
+
+
+@pytest.mark.parametrize("payload", GARBAGE, ids=lambda payload: payload[:60])
+def test_what_somebody_else_notifies_harms_nothing(server: Server, sql: Sql, payload: str) -> None:
+    with listening(server, sql) as clients:
+        sql("SELECT pg_notify('scheduler_changes', %s)", [payload])
+        sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3)")
+        for client in clients:
+            assert client.recv(5) == frame(3, "Ada", 2)
+        assert ask(server, "PUT", "/api/appointments/3", booking("Bob")).status == 204
+        for client in clients:
+            assert client.recv(5) == frame(3, "Bob")
+
+
+def test_after_a_gap_clients_are_told_what_changed_meanwhile(
+    server: Server, sql: Sql, gap: Callable[[], Any]
+) -> None:
+    with listening(server, sql) as clients:
+        with gap():
+            sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3)")
+            sql("UPDATE interviews SET student = 'Bob' WHERE id = 90")
+            sql("DELETE FROM interviews WHERE appointment_id = 1")
+        for client in clients:
+            heard = sorted(client.recv(5) for _ in range(2))
+            assert heard == sorted([frame(3, "Bob", 2), frame(1, None)])
+        assert told(clients, sql) == []
+
+
+def test_a_put_answered_in_a_gap_is_told_even_if_it_stored_what_was_there(
+    server: Server, sql: Sql, gap: Callable[[], Any]
+) -> None:
+    with listening(server, sql) as clients:
+        for _ in range(20):  # connections for both workers: in the gap nobody gets a new one
+            assert ask(server, "PUT", "/api/appointments/2", booking("Bob")).status == 204
+        told(clients, sql)
+        with gap():
+            put = booking("Archie Cohen")
+            wait_for(lambda: ask(server, "PUT", "/api/appointments/1", put).status == 204)
+        end = mark(sql)
+        for client in clients:
+            assert frame(1, "Archie Cohen") in until(client, end)
+
+
+def test_a_thousand_changes_in_a_gap_reach_every_client_that_reads(
+    server: Server, sql: Sql, gap: Callable[[], Any]
+) -> None:
+    sql("INSERT INTO appointments SELECT n, 'x', 2 FROM generate_series(1001, 2000) n")
+    with listening(server, sql) as clients:
+        with gap():
+            sql("INSERT INTO interviews SELECT id, 'Ada', 2, id FROM appointments WHERE id > 1000")
+        for client in clients:
+            heard = sorted(client.recv(5) for _ in range(1000))
+            assert heard == sorted(frame(n, "Ada", 2) for n in range(1001, 2001))
+
+
+def test_a_socket_that_opens_in_a_gap_is_told_what_comes_after(
+    server: Server, sql: Sql, gap: Callable[[], Any]
+) -> None:
+    with contextlib.ExitStack() as stack:
+        with gap():
+            clients = [stack.enter_context(open_socket(server)) for _ in range(6)]
+            clients[0].send("ping")
+            assert clients[0].recv(5) == '"pong"'
+        for client in clients:
+            end = mark(sql)
+            until(client, end)
+        assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+        for client in clients:
+            until(client, frame(2, "Ada"))
+
+
+def test_a_slot_does_not_go_back_to_an_older_state_when_the_feed_resumes(
+    app: Flask, sql: Sql, database_url: str
+) -> None:
+    class Meddler:
+        """Changes slot 1 twice between LISTEN and the question what is stored."""
+
+        turn = 0
+
+        def changed(self, change: Change) -> None:
+            pass
+
+        def resumed(self, connection: Connection) -> None:
+            self.turn += 1
+            with connected(database_url) as run:
+                for state in ("older", "newer"):
+                    run("UPDATE interviews SET student = %s", [f"{state} {self.turn}"])
+
+    app.extensions["change_listener"]._subscribers.insert(0, Meddler())
+    with threaded(app) as port, open_socket(port) as client:
+        sql(KILL_LISTENERS)
+        wait_for(lambda: sql("SELECT student FROM interviews") == [("newer 2",)])
+        wait_for(lambda: app.extensions["change_listener"].is_reliable)
+        sql("INSERT INTO interviews VALUES (90, 'end', 1, 2)")
+        heard = [
+            text
+            for text in until(client, frame(2, "end"))
+            if text.endswith(' 2","interviewer":1}}')
+        ]
+        assert heard in ([frame(1, "newer 2")], [frame(1, "older 2"), frame(1, "newer 2")])
+
+
+class Picture:
+    """What a front end shows: what it fetched, then what it was told."""
+
+    def __init__(self, server: Server) -> None:
+        self.socket = open_socket(server)
+        self.slots = ask(server, "GET", "/api/appointments").json
+
+    def hear_until(self, end: str) -> None:
+        with self.socket:
+            for text in [*until(self.socket, end, 20), end]:
+                message = json.loads(text)
+                assert list(message) == ["type", "id", "interview"]
+                self.slots[str(message["id"])]["interview"] = message["interview"]
+
+
+@pytest.mark.parametrize(
+    "steps", [32, pytest.param(313, id="5,000 writes", marks=pytest.mark.slow)]
+)
+def test_every_picture_is_right_after_many_writes_with_gaps(
+    server: Server, serve: Serve, sql: Sql, steps: int
+) -> None:
+    other = serve()
+    servers = [server, other]
+    listeners = len(sql(f"SELECT FROM {LISTENERS}"))
+    pictures = [Picture(servers[number % 2]) for number in range(20)]
+
+    def write(number: int) -> None:
+        choose = random.Random(number)
+        for step in range(steps):
+            path = f"/api/appointments/{choose.randint(1, 4)}"
+            if choose.random() < 0.3:
+                answer = ask(choose.choice(servers), "DELETE", path)
+            else:
+                body = booking(f"{number} {step}", choose.randint(1, 2))
+                answer = ask(choose.choice(servers), "PUT", path, body)
+            assert answer.status == 204
+
+    with Threads() as killing:
+        killing.repeat(lambda: (sql(KILL_LISTENERS), killing.stopping.wait(0.15)))
+        with Threads() as writing:
+            for number in range(16):
+                writing.start(write, number)
+        killing.stopping.set()
+        killing.join()
+        # Now every listener comes back; nothing is in the way of the last two marks.
+        wait_for(lambda: len(sql(f"SELECT FROM {LISTENERS}")) == listeners)
+    first, last = mark(sql), mark(sql)
+    assert first != last
+    for picture in pictures:
+        picture.hear_until(last)
+    stored = ask(server, "GET", "/api/appointments").json
+    assert ask(other, "GET", "/api/appointments").json == stored
+    assert len(stored) == 5
+    for picture in pictures:
+        assert picture.slots == stored

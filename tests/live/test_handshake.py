@@ -1,0 +1,133 @@
+"""The opening handshake: paths, subprotocols, origins, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.support.http import ask, booking
+from tests.support.server import Serve, Server
+from tests.support.websocket import (
+    HANDSHAKE,
+    open_socket,
+)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nowhere", "/api/days", "/api/appointments/1", "/a//b/?x=1", "/%F0%9F%92%A9"]
+)
+def test_a_socket_opens_on_any_path(server: Server, path: str) -> None:
+    with open_socket(server, path) as client:
+        client.send("ping")
+        assert client.recv(5) == '"pong"'
+
+
+def test_a_plain_get_of_the_root_is_not_found(server: Server) -> None:
+    answer = ask(server, "GET", "/")
+    assert answer.status == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("asked", "agreed"),
+    [(None, None), (["JSON"], "JSON"), (["json.v2", "JSON"], "json.v2"), (["b", "a", "c"], "b")],
+)
+def test_the_first_subprotocol_is_agreed_to(server: Server, asked: Any, agreed: str | None) -> None:
+    with open_socket(server, subprotocols=asked) as client:
+        assert client.subprotocol == agreed
+        assert client.response is not None
+        assert client.response.headers.get("Sec-WebSocket-Protocol") == agreed
+
+
+def test_nothing_is_sent_as_a_greeting(serve: Serve, seeded: None) -> None:
+    server = serve()
+    for _ in range(4):
+        with open_socket(server) as client:
+            client.send("ping")
+            assert client.recv(5) == '"pong"'
+
+
+LISTED = "https://good.example"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "http://good.example",
+        "https://good.example.evil.example",
+        "https://evilgood.example",
+        "https://sub.good.example",
+        "https://good.example:8443",
+        "https://good.example/",
+        "https://GOOD.example",
+        "null",
+        "*",
+        "",
+    ],
+)
+def test_an_origin_off_the_list_may_not_open_a_socket(listed: Server, origin: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        open_socket(listed, additional_headers={"Origin": origin})
+    response = refused.value.response
+    assert response.status_code == 403
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(response.body or b"")["status"] == 403
+
+
+@pytest.fixture(scope="module")
+def listed(serve_module: Serve) -> Server:
+    """A server that only two origins may call."""
+    return serve_module(CORS_ORIGINS=f"{LISTED}, http://localhost:8000")
+
+
+@pytest.mark.parametrize("origin", [None, LISTED, "http://localhost:8000"])
+def test_an_origin_on_the_list_or_none_at_all_may(listed: Server, origin: str | None) -> None:
+    headers = {"Origin": origin} if origin else {}
+    with open_socket(listed, additional_headers=headers) as client:
+        client.send("ping")
+        assert client.recv(5) == '"pong"'
+
+
+def test_by_default_every_origin_may(server: Server) -> None:
+    with open_socket(server, additional_headers={"Origin": "https://any.example"}) as client:
+        client.send("ping")
+        assert client.recv(5) == '"pong"'
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"Sec-WebSocket-Key": None}, 400),
+        ({"Sec-WebSocket-Key": "short"}, 400),
+        ({"Sec-WebSocket-Key": "ü"}, 400),
+        ({"Sec-WebSocket-Version": None}, 400),
+        ({"Sec-WebSocket-Version": "8"}, 400),
+        ({"Sec-WebSocket-Version": "x"}, 400),
+        ({"Connection": "close"}, 426),
+        ({"Connection": None}, 426),
+        ({"Upgrade": "h2c"}, 404),
+        ({"Upgrade": None}, 404),
+    ],
+    ids=str,
+)
+def test_a_bad_handshake_is_refused(server: Server, changed: dict[str, Any], status: int) -> None:
+    given = {name: value for name, value in {**HANDSHAKE, **changed}.items() if value is not None}
+    answer = ask(server, "GET", "/", headers=given)
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json["status"] == answer.status
+
+
+def test_a_handshake_in_another_version_is_told_which_one_is_spoken(server: Server) -> None:
+    # RFC 6455, section 4.4
+    answer = ask(server, "GET", "/", headers={**HANDSHAKE, "Sec-WebSocket-Version": "25"})
+    assert answer.headers["Sec-Websocket-Version"] == "13"
+
+
+def test_an_upgrade_of_another_method_is_answered_as_without_it(server: Server) -> None:
+    assert ask(server, "POST", "/", headers=HANDSHAKE).status == 404
+    assert ask(server, "PUT", "/api/appointments/2", booking("Ada"), HANDSHAKE).status == 204

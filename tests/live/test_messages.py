@@ -1,0 +1,114 @@
+"""What clients send: pings, messages that are ignored, frames that break the protocol."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
+from tests.support.database import Sql
+from tests.support.server import Server
+from tests.support.websocket import (
+    listening,
+    open_socket,
+    raw_socket,
+    read_all,
+    told,
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "PING",
+        " ping",
+        "ping\n",
+        "pingping",
+        '"ping"',
+        '{"type":"SET_INTERVIEW","id":1,"interview":null}',
+        "x" * 65536,
+        b"ping",
+        b"",
+        b"\xff\x00",
+        b"\0" * 65536,
+    ],
+    ids=lambda message: repr(message[:12]),
+)
+def test_what_is_not_a_ping_is_ignored(server: Server, sql: Sql, message: Any) -> None:
+    with listening(server, sql, 2) as clients:
+        clients[0].send(message)
+        clients[0].send("ping")
+        assert clients[0].recv(5) == '"pong"'
+        assert told(clients, sql) == []
+
+
+def test_a_ping_in_fragments_is_answered(server: Server) -> None:
+    with open_socket(server) as client:
+        client.send(["pi", "", "ng"])
+        assert client.recv(5) == '"pong"'
+        client.send([b"pi", b"ng"])
+        client.send(["ping", "ping"])
+        client.send("ping")
+        assert client.recv(5) == '"pong"'
+        client.send(["p", "ing"])
+        assert client.recv(5) == '"pong"'
+
+
+def test_every_ping_is_answered(server: Server) -> None:
+    with open_socket(server) as client:
+        for _ in range(300):
+            client.send("ping")
+        assert [client.recv(5) for _ in range(300)] == ['"pong"'] * 300
+
+
+def test_a_protocol_ping_is_answered(server: Server) -> None:
+    with open_socket(server) as client:
+        assert client.ping(b"abc").wait(5)
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["x" * 65537, b"x" * 65537, ["x" * 40_000, "x" * 40_000], "x" * 5_000_000],
+    ids=["text", "binary", "fragments", "huge"],
+)
+def test_more_than_64_kib_closes_with_1009(server: Server, message: Any) -> None:
+    with open_socket(server) as client:
+        with contextlib.suppress(ConnectionClosed):
+            client.send(message)
+        with pytest.raises(ConnectionClosed):
+            client.recv(5)
+        assert client.close_code == CloseCode.MESSAGE_TOO_BIG
+
+
+def test_a_close_is_answered(server: Server) -> None:
+    for code in (1000, 1001, 4000):
+        with open_socket(server) as client:
+            client.close(code)
+            assert client.protocol.close_rcvd is not None
+            assert client.protocol.close_rcvd.code == code
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"\x81\x04ping", 1002),
+        (b"\x83\x80\0\0\0\0", 1002),
+        (b"\xc1\x80\0\0\0\0", 1002),
+        (b"\x80\x80\0\0\0\0", 1002),
+        (b"\x89\xfe\x00\x7e" + b"\0" * 130, 1002),
+    ],
+    ids=["not masked", "reserved opcode", "reserved bit", "nothing to continue", "long ping"],
+)
+def test_who_breaks_the_protocol_is_closed_and_nobody_else(
+    server: Server, sql: Sql, data: bytes, code: int
+) -> None:
+    with listening(server, sql) as clients:
+        with raw_socket(server.port) as connection:
+            connection.sendall(data)
+            opcode, reason = read_all(connection)[-1]
+            assert (opcode, reason[:2]) == (8, code.to_bytes(2, "big"))
+        assert told(clients, sql) == []

@@ -1,0 +1,153 @@
+"""How many connections to PostgreSQL a server holds, and their TLS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.database import Sql, connected
+from tests.support.folders import short_folder
+from tests.support.http import ask
+from tests.support.load import Load
+from tests.support.project import finish, release
+from tests.support.server import Serve, free_port
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_server_holds_no_more_connections_than_its_workers_pools_and_listeners(
+    serve: Serve, prepared: None, sql: Sql, size: int
+) -> None:
+    before = sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")[0][0]
+    server = serve(DB_POOL_SIZE=str(size))
+    most = 0
+    with Threads() as threads:
+        load = Load(server, threads)
+        for _ in range(24):
+            threads.start(load.on_new_connections)
+        for turn in range(40):
+            ((count,),) = sql(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            )
+            most = max(most, count - before)
+            if turn % 10 == 9:
+                sql(
+                    "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            time.sleep(0.03)
+    assert set(load.answers) <= {200, 204}
+    assert 2 < most <= 2 * (size + 1)
+
+
+@pytest.fixture(scope="module")
+def heroku_postgres() -> Iterator[str]:
+    """As on Heroku: TLS only, with a certificate that nobody signed, and 20 connections."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) + [
+        Path(program).parent for program in [shutil.which("initdb")] if program
+    ]
+    if not found or not shutil.which("openssl"):
+        pytest.skip("needs openssl and a PostgreSQL built with it (the embedded one is not)")
+    with short_folder() as folder, _heroku(folder, found[-1]) as url:
+        yield url
+
+
+@contextmanager
+def _heroku(folder: Path, programs: Path) -> Iterator[str]:
+    user = "postgres" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+    port = free_port()
+
+    def run(*command: str | Path) -> None:
+        subprocess.run(
+            command,
+            check=True,
+            user=user,
+            cwd="/",
+            capture_output=command[0] != programs / "pg_ctl",
+            stdout=None if command[0] != programs / "pg_ctl" else subprocess.DEVNULL,
+        )
+
+    data = folder / "data"
+    (folder / "password").write_text("s3cret")
+    run(
+        programs / "initdb",
+        "-D",
+        data,
+        "-U",
+        "app",
+        "-A",
+        "scram-sha-256",
+        f"--pwfile={folder / 'password'}",
+        "-E",
+        "UTF8",
+    )
+    run(
+        "openssl",
+        "req",
+        "-new",
+        "-x509",
+        "-days",
+        "2",
+        "-nodes",
+        "-subj",
+        "/CN=nobody",
+        "-out",
+        data / "server.crt",
+        "-keyout",
+        data / "server.key",
+    )
+    (data / "server.key").chmod(0o600)
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write(
+            f"ssl = on\nport = {port}\nlisten_addresses = '127.0.0.1'\nmax_connections = 20\n"
+            f"unix_socket_directories = ''\nfsync = off\n"
+        )
+    (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
+    run(programs / "pg_ctl", "-w", "-D", data, "-l", folder / "log", "start")
+    yield f"postgres://app:s3cret@127.0.0.1:{port}/postgres"
+    run(programs / "pg_ctl", "-w", "-D", data, "-m", "immediate", "stop")
+
+
+@pytest.mark.parametrize("url", ["{}", "{}?sslmode=disable"])
+def test_on_heroku_connections_use_tls_and_fit_into_20_also_while_dynos_overlap(
+    serve: Serve, heroku_postgres: str, url: str
+) -> None:
+    heroku = {"DATABASE_URL": url.format(heroku_postgres), "DYNO": "web.1", "APP_ENV": "test"}
+    code, said = finish(release(heroku))
+    assert code == 0, said
+    dynos = [serve(**heroku) for _ in range(2)]
+    with Threads() as threads:
+        loads = [Load(dyno, threads) for dyno in dynos]
+        for load in loads:
+            for _ in range(12):
+                threads.start(load.on_new_connections)
+        wait_for(lambda: all(len(load.answers) > 200 for load in loads), 30)
+        # A person's psql, and the release command of the next deploy.
+        with connected(heroku_postgres, sslmode="require") as run:
+            ((count, is_all_tls),) = run(
+                "SELECT count(*), bool_and(ssl) FROM pg_stat_activity JOIN pg_stat_ssl"
+                " USING (pid) WHERE backend_type = 'client backend'"
+            )
+            assert finish(release(heroku))[0] == 0
+    assert is_all_tls
+    assert 4 < count <= 2 * 2 * 4 + 1
+    assert {status for load in loads for status in load.answers} <= {200, 204}
+
+
+def test_a_postgresql_that_demands_tls_refuses_who_has_switched_it_off(
+    serve: Serve, heroku_postgres: str
+) -> None:
+    server = serve(DATABASE_URL=f"{heroku_postgres}?sslmode=disable")
+    answer = ask(server, "GET", "/api/days")
+    assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+    assert "s3cret" not in server.log

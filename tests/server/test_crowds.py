@@ -1,0 +1,152 @@
+"""Many at once, slow and greedy ones among them, cost the others nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.http import ask, booking
+from tests.support.processes import memory
+from tests.support.server import Server
+
+SLOW = pytest.mark.slow
+
+
+@contextlib.contextmanager
+def crowd(server: Server, size: int, opening: bytes) -> Iterator[list[socket.socket]]:
+    """Clients that have sent the beginning of a request, or nothing, and wait."""
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(size):
+            clients.append(
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            )
+            clients[-1].sendall(opening)
+        yield clients
+
+
+@pytest.mark.parametrize(
+    ("opening", "size"),
+    [
+        pytest.param(b"GET /api/days HTTP/1.1\r\nHost: x\r\nX-", 100, id="headers"),
+        pytest.param(
+            b"PUT /api/appointments/1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 900\r\n\r\n{",
+            100,
+            id="bodies",
+        ),
+        pytest.param(b"", 200, id="idle"),
+        pytest.param(b"GET /api/days HTTP/1.1\r\nHost: x\r\nX-", 500, id="500 headers", marks=SLOW),
+        pytest.param(
+            b"PUT /api/appointments/1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 900\r\n\r\n{",
+            500,
+            id="500 bodies",
+            marks=SLOW,
+        ),
+        pytest.param(b"", 2000, id="2000 idle", marks=SLOW),
+    ],
+)
+def test_slow_clients_delay_nobody(
+    app: object, serve: Callable[..., Server], opening: bytes, size: int
+) -> None:
+    server = serve()
+    with crowd(server, size, opening) as clients:
+        seconds = []
+        for count in range(300):
+            if opening:
+                clients[count % size].sendall(b"a")
+            answer = ask(server, "GET", ["/api/days", "/api/appointments"][count % 2])
+            assert answer.status == 200
+            seconds.append(answer.seconds)
+            if count % 10 == 0:
+                assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+        assert statistics.quantiles(seconds, n=100)[98] < 1
+
+
+def test_an_answer_that_nobody_reads_holds_nothing_up(
+    app: object, serve: Callable[..., Server]
+) -> None:
+    server = serve()
+    request = b"GET /api/appointments HTTP/1.1\r\nHost: x\r\n\r\n"
+    with crowd(server, 20, b"") as clients:
+        for client in clients:
+            client.setblocking(False)
+            # As many as fit: the answers fill the buffers on the way back.
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(50_000):
+                    client.send(request)
+        assert all(ask(server, "GET", "/api/days").seconds < 1 for _ in range(50))
+        assert server.stop() < 5
+
+
+@pytest.mark.parametrize(
+    ("racers", "rounds"), [(30, 3), pytest.param(100, 50, marks=SLOW, id="100 racers, 50 rounds")]
+)
+def test_of_all_who_race_for_a_free_slot_exactly_one_wins(
+    app: object, serve: Callable[..., Server], racers: int, rounds: int
+) -> None:
+    server = serve()
+
+    def book(racer: int) -> int:
+        condition = {"If-None-Match": "*"}
+        return ask(
+            server, "PUT", "/api/appointments/3", booking(f"racer {racer}"), condition
+        ).status
+
+    with ThreadPoolExecutor(racers) as threads:
+        for _ in range(rounds):
+            statuses = sorted(threads.map(book, range(racers)))
+            assert statuses == [204] + [412] * (racers - 1)
+            assert ask(server, "DELETE", "/api/appointments/3").status == 204
+
+
+@SLOW
+def test_a_million_requests_leave_the_memory_flat(
+    app: object, serve: Callable[..., Server]
+) -> None:
+    server = serve()
+
+    def request(method: str, path: str, body: bytes = b"") -> bytes:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    reads = [request("GET", f"/api/{name}") for name in ("days", "appointments", "interviewers")]
+    batch = [
+        *(reads * 32),
+        request("GET", "/api/nothing"),
+        request("PUT", "/api/appointments/1", b"{"),
+        request("PUT", "/api/appointments/2", json.dumps(booking("Ada")).encode()),
+        request("DELETE", "/api/appointments/2"),
+    ]
+    assert len(batch) == 100
+
+    def ask_often(count: int) -> None:
+        """Requests of every kind, many on each connection."""
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            for _ in range(count // len(batch)):
+                connection.sendall(b"".join(batch))
+                answers = 0
+                rest = b""
+                while answers < len(batch):
+                    received = connection.recv(1 << 20)
+                    assert received, "the server hung up"
+                    answers += (rest + received).count(b"HTTP/1.1 ")
+                    rest = (rest + received)[-8:]
+
+    def all_ask(requests: int) -> None:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(ask_often, [requests // 8] * 8))
+
+    all_ask(10_000)
+    before = memory(server.workers)
+    started = time.monotonic()
+    all_ask(1_000_000)
+    assert memory(server.workers) - before < 5 * 2**20, f"after {time.monotonic() - started:.0f} s"

@@ -1,0 +1,104 @@
+"""The bytes of an answer on the wire: whole, in one piece, and framed as HTTP has it."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support import odd_views
+from tests.support.http import ask
+from tests.support.server import Serve, Server, accepts, free_port
+from tests.support.waiting import wait_for
+
+FILE = Path(odd_views.__file__).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve) -> Server:
+    server = serve_module('gunicorn "tests.support.odd_views:create()"')
+    assert ask(server, "GET", "/api/debug/reset").status == 200
+    return server
+
+
+def exchange(server: Server, request: bytes) -> bytes:
+    """Send a request that says `Connection: close`; give all that comes back."""
+    with closing(socket.create_connection(("127.0.0.1", server.port), 5)) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize("path", ["/api/days", "/api/appointments", "/nowhere"])
+def test_an_answer_leaves_in_one_piece(server: Server, path: str) -> None:
+    with closing(socket.create_connection(("127.0.0.1", server.port), 5)) as connection:
+        for _ in range(100):
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            [length] = [line for line in head.split(b"\r\n") if line.startswith(b"Content-Length")]
+            assert int(length.split()[1]) == len(body) > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/streamed", b"one,two,three"),
+        ("/file", FILE),
+        ("/from-memory", b"m" * 300_000),
+    ],
+)
+def test_a_view_may_answer_in_pieces_or_from_a_file(server: Server, path: str, body: bytes) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+        for method, expected in [("POST", body), ("GET", body), ("HEAD", b""), ("POST", body)]:
+            connection.request(method, path)
+            response = connection.getresponse()
+            assert (response.status, response.read()) == (200, expected)
+
+
+def test_a_header_is_checked_however_often_it_is_sent(server: Server) -> None:
+    for _ in range(6):
+        assert ask(server, "GET", "/vary/a%01b").status >= 400
+        assert ask(server, "GET", "/vary/%20Cookie%20").headers["Vary"] == "Cookie"
+        assert ask(server, "GET", "/vary/Accept").headers["Vary"] == "Accept"
+
+
+def test_pieces_are_chunks_in_http_1_1_and_end_with_the_connection_in_1_0(server: Server) -> None:
+    head, _, body = exchange(
+        server, b"POST /streamed HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    ).partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding: chunked" in head
+    assert body == b"4\r\none,\r\n4\r\ntwo,\r\n5\r\nthree\r\n0\r\n\r\n"
+    head, _, body = exchange(server, b"POST /streamed HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 200 ")
+    assert b"Connection: close" in head
+    assert b"chunked" not in head
+    assert body == b"one,two,three"
+
+
+def test_an_answer_that_breaks_off_does_not_look_complete(server: Server) -> None:
+    answer = exchange(server, b"POST /broken-off HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.endswith(b"4\r\none,\r\n")
+    wait_for(lambda: "RuntimeError" in server.log)
+    assert ask(server, "GET", "/api/days").status == 200
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_log_that_takes_no_line_fails_no_request(database_url: str) -> None:
+    environ = {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": str(free_port())}
+    server = Server(environ, Path("/dev/full"))
+    try:
+        wait_for(lambda: accepts(server.port))
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+            for _ in range(50):
+                connection.request("GET", "/api/debug/reset")
+                response = connection.getresponse()
+                assert (response.status, response.read()) == (200, b"Database Reset")
+                connection.request("GET", "/nowhere")
+                assert connection.getresponse().read()
+            # The same connection served them all.
+            assert connection.sock
+    finally:
+        server.stop()

@@ -1,0 +1,193 @@
+"""What gunicorn refuses: malformed, oversized and ambiguous requests get a problem too."""
+
+from __future__ import annotations
+
+import http.client
+import time
+
+import pytest
+
+from tests.support.database import Sql
+from tests.support.http import ask, send_bytes
+from tests.support.problems import assert_open_to_browsers, assert_problem
+from tests.support.server import Serve, Server
+from tests.support.waiting import wait_for
+
+GOOD = b'{"interview":{"student":"Ada","interviewer":2}}'
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve) -> Server:
+    """The real server, one for all requests that it refuses."""
+    server = serve_module()
+    wait_for(lambda: len(server.workers) == 2)
+    assert ask(server, "GET", "/api/debug/reset").status == 200
+    return server
+
+
+def get(*lines: bytes) -> bytes:
+    """A GET with these header lines."""
+    return b"\r\n".join([b"GET /api/days HTTP/1.1", b"Host: x", *lines, b"", b""])
+
+
+def put(*lines: bytes, body: bytes = b"") -> bytes:
+    """A PUT with these header lines."""
+    start = [b"PUT /api/appointments/2 HTTP/1.1", b"Host: x", b"Content-Type: application/json"]
+    return b"\r\n".join([*start, *lines, b"", body])
+
+
+def chunks(size: int, number: int) -> bytes:
+    """A body in so many chunks of this size."""
+    return (b"%x\r\n%s\r\n" % (size, b" " * size)) * number + b"0\r\n\r\n"
+
+
+CHUNKED = b"Transfer-Encoding: chunked"
+
+REFUSED = {
+    "no HTTP": (400, b"hello\r\n\r\n"),
+    "empty words": (400, b"   \r\n\r\n"),
+    "no version": (400, b"GET /api/days\r\n\r\n"),
+    "another protocol": (400, b"GET /api/days FTP/1.0\r\n\r\n"),
+    "lower case protocol": (400, b"GET /api/days http/1.1\r\n\r\n"),
+    "no version's number": (400, b"GET /api/days HTTP/x\r\n\r\n"),
+    "blank in the path": (400, b"GET /api/days and nights HTTP/1.1\r\n\r\n"),
+    "bad method": (400, b"G@T /api/days HTTP/1.1\r\n\r\n"),
+    "method in lower case": (400, b"get /api/days HTTP/1.1\r\n\r\n"),
+    "TLS": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
+    "null bytes": (400, b"\0\0\0\0\r\n\r\n"),
+    "header without colon": (400, get(b"hello")),
+    "header without name": (400, get(b": hello")),
+    "blank in a header's name": (400, get(b"Bad Name: x")),
+    "blank before the colon": (400, get(b"Name : x")),
+    "header's name not ASCII": (400, get(b"N\xc3\xa4me: x")),
+    "NUL in a header": (400, get(b"Name: a\0b")),
+    "CR in a header": (400, get(b"Name: a\rb")),
+    "folded header": (400, get(b"Name: a", b" b")),
+    "header of 20 kB": (431, get(b"Name: " + b"x" * 20_000)),
+    "1,000 headers": (431, get(*(b"Name-%d: x" % number for number in range(1000)))),
+    "request line of 5 kB": (414, b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "request line of 100 kB": (414, b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n"),
+    "query of 5 kB": (414, b"GET /api/days?" + b"x" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "slot of 5,000 digits": (
+        414,
+        b"PUT /api/appointments/" + b"9" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ),
+    "length no number": (400, put(b"Content-Length: x", body=GOOD)),
+    "length negative": (400, put(b"Content-Length: -1", body=GOOD)),
+    "length with a sign": (400, put(b"Content-Length: +47", body=GOOD)),
+    "length empty": (400, put(b"Content-Length:", body=GOOD)),
+    "two lengths": (400, put(b"Content-Length: 47", b"Content-Length: 5", body=GOOD)),
+    "length and chunks": (400, put(b"Content-Length: 47", CHUNKED, body=b"0\r\n\r\n")),
+    "length of 300 kB": (413, put(b"Content-Length: 300000", body=b" " * 300_000)),
+    "length of a terabyte": (413, put(b"Content-Length: 1000000000000", body=GOOD)),
+    "unknown transfer coding": (501, put(b"Transfer-Encoding: tea", body=GOOD)),
+    "gzip as transfer coding": (400, put(b"Transfer-Encoding: gzip", body=GOOD)),
+    "unknown expectation": (417, put(b"Expect: tea", b"Content-Length: 47", body=GOOD)),
+    "chunk without number": (400, put(CHUNKED, body=b"hello\r\n" + GOOD)),
+    "negative chunk": (400, put(CHUNKED, body=b"-5\r\nhello\r\n0\r\n\r\n")),
+    "chunk longer than its number": (400, put(CHUNKED, body=b"2\r\nhello\r\n0\r\n\r\n")),
+    "chunk without line end": (400, put(CHUNKED, body=b"5\r\nhelloXX0\r\n\r\n")),
+    "no body in chunks": (400, put(CHUNKED, body=b"0\r\n\r\n")),
+    "no JSON in chunks": (400, put(CHUNKED, body=b"5\r\nhello\r\n0\r\n\r\n")),
+    "chunk of 300 kB": (413, put(CHUNKED, body=chunks(300_000, 1))),
+    "chunks of 1 kB": (413, put(CHUNKED, body=chunks(1000, 300))),
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "request_"), [pytest.param(*case, id=name) for name, case in REFUSED.items()]
+)
+def test_the_server_refuses_with_a_problem_and_serves_on(
+    server: Server, status: int, request_: bytes
+) -> None:
+    workers = server.workers
+    started = time.monotonic()
+    answer = send_bytes(server, request_)
+    assert time.monotonic() - started < 2
+    assert answer.status == status
+    assert_problem(answer.headers, answer.body, status)
+    assert_open_to_browsers(answer.headers)
+    assert ask(server, "GET", "/api/days").status == 200
+    assert server.workers == workers
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(put(b"Content-Length: 47", body=GOOD[:20]), id="cut"),
+        pytest.param(put(b"Content-Length: 47"), id="nothing"),
+        pytest.param(put(b"Content-Length: 48", body=GOOD), id="one byte short"),
+        pytest.param(put(CHUNKED, body=b"2f\r\n" + GOOD[:20]), id="cut chunk"),
+        pytest.param(put(CHUNKED, body=b"2f\r\n" + GOOD + b"\r\n"), id="no last chunk"),
+        pytest.param(put(CHUNKED), id="no chunk"),
+    ],
+)
+def test_a_body_shorter_than_announced_is_400_and_stores_nothing(
+    server: Server, sql: Sql, request_: bytes
+) -> None:
+    before = sql("SELECT * FROM interviews")
+    answer = send_bytes(server, request_, ends=True)
+    assert answer.status == 400
+    assert_problem(answer.headers, answer.body, 400)
+    assert_open_to_browsers(answer.headers)
+    assert sql("SELECT * FROM interviews") == before
+    assert ask(server, "GET", "/api/days").status == 200
+    assert "Traceback" not in server.log
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server: Server) -> None:
+    answer = send_bytes(server, put(b"Expect: 100-continue", b"Content-Length: 300000"))
+    assert answer.status == 413
+    assert_problem(answer.headers, answer.body, 413)
+
+
+@pytest.mark.slow
+def test_a_body_that_stalls_is_let_go_within_30_seconds(server: Server) -> None:
+    started = time.monotonic()
+    answer = send_bytes(server, put(b"Content-Length: 47", body=GOOD[:20]), seconds=35)
+    assert time.monotonic() - started < 30
+    assert_problem(answer.headers, answer.body, 408)
+    assert ask(server, "GET", "/api/days").status == 200
+
+
+@pytest.mark.parametrize("path", ["//api/days", "///", "/%", "/%zz", "/%00", "/a%0d%0ab", "/?"])
+def test_an_odd_path_is_404(server: Server, path: str) -> None:
+    answer = send_bytes(server, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert answer.status == 404
+    assert_problem(answer.headers, answer.body, 404)
+    assert_open_to_browsers(answer.headers)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["GET http://x/api/days HTTP/1.1", "GET /api/days?a=%zz HTTP/1.1", "GET /api/days HTTP/1.0"],
+)
+def test_an_odd_but_proper_request_is_answered(server: Server, line: str) -> None:
+    answer = send_bytes(server, f"{line}\r\nHost: x\r\n\r\n".encode())
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+
+
+def test_a_body_in_chunks_is_taken(server: Server) -> None:
+    body = b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD) + b"0\r\n\r\n"
+    assert send_bytes(server, put(CHUNKED, body=body)).status == 204
+
+
+def test_a_body_that_a_request_does_not_need_is_not_taken_for_the_next(server: Server) -> None:
+    smuggled = b"DELETE /api/appointments/1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    length = b"Content-Length: %d" % len(smuggled)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    for method, path, status in [
+        ("GET", "/api/days", 200),
+        ("PUT", "/api/days", 405),
+        ("GET", "/nowhere", 404),
+        ("DELETE", "/api/appointments/99", 404),
+        ("PUT", "/api/appointments/2", 415),
+    ]:
+        connection.request(method, path, smuggled)
+        response = connection.getresponse()
+        assert (path, response.status) == (path, status)
+        response.read()
+    connection.close()
+    request_ = b"GET /api/days HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n\r\n" + smuggled
+    assert send_bytes(server, request_).status == 200

@@ -1,0 +1,109 @@
+"""Invalid settings stop the server at start-up, in one line; valid ones are logged.
+
+WEB_CONCURRENCY is left out: gunicorn reads it from the environment before any file of
+ours, and ends with a traceback that names it if it is not a number.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.config import SETTINGS
+from tests.support.project import ROOT, procfile
+from tests.support.server import Server, free_port
+from tests.support.waiting import wait_for
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PORT", "eighty"),
+        ("APP_ENV", "staging"),
+        ("DATABASE_URL", "mysql://ada:secret@db.example/x"),
+        ("CORS_ORIGINS", "app.example"),
+        ("SAVE_DELAY", "soon"),
+    ],
+)
+def test_the_server_does_not_start_on_a_mistake_and_says_so_in_one_line(
+    name: str, text: str
+) -> None:
+    started = time.monotonic()
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {procfile()['web']}"],
+        cwd=ROOT,
+        env={
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PORT": str(free_port()),
+            name: text,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert time.monotonic() - started < 10
+    (line,) = ended.stdout.splitlines()
+    assert name in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("PORT", "eighty"), ("DATABASE_URL", "mysql://ada:secret@db.example/x")]
+)
+def test_flask_says_it_in_words_too(name: str, text: str) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {procfile()['release']}"],
+        cwd=ROOT,
+        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", name: text},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert name in ended.stdout
+    assert "Traceback" not in ended.stdout
+    assert "secret" not in ended.stdout
+
+
+def test_the_server_starts_where_every_setting_is_blank(tmp_path: Path) -> None:
+    port = free_port()
+    blank = {setting.name: "" for setting in SETTINGS if setting.name != "WEB_CONCURRENCY"}
+    url = f"postgresql://ada:secret@127.0.0.1:{free_port()}/x"
+    server = Server({**blank, "PORT": str(port), "DATABASE_URL": url}, tmp_path / "log")
+    try:
+        server.wait_until_it_listens()
+        wait_for(lambda: "msg=started" in server.log)
+    finally:
+        server.stop()
+    (line,) = (line for line in server.log.splitlines() if "msg=started" in line)
+    assert {"environment=production", f"port={port}", "workers=2", "pool=3"} <= set(line.split())
+
+
+def test_what_was_started_is_logged_without_secrets(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"postgresql://ada:secret@127.0.0.1:{free_port()}/x"
+    settings = {
+        "PORT": str(port),
+        "DATABASE_URL": url,
+        "PGPASSWORD": "secret",
+        "WEB_CONCURRENCY": "1",
+    }
+    server = Server(settings, tmp_path / "log")
+    try:
+        server.wait_until_it_listens()
+        wait_for(lambda: "not listening for changes" in server.log)
+    finally:
+        server.stop()
+    (line,) = (line for line in server.log.splitlines() if "msg=started" in line)
+    assert {"environment=production", f"port={port}", "workers=1"} <= set(line.split())
+    assert "secret" not in server.log

@@ -1,0 +1,89 @@
+"""How the server starts, without a database and with settings that make no sense too."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.database import Sql
+from tests.support.http import ask, booking
+from tests.support.postgres import Postgres
+from tests.support.project import ROOT, finish, procfile, release
+from tests.support.server import Serve, free_port
+from tests.support.waiting import wait_for
+
+
+def test_the_server_boots_without_a_database_and_serves_when_there_is_one(
+    serve: Serve, short_path: Path
+) -> None:
+    postgres = Postgres(short_path / "data")
+    server = serve(DATABASE_URL=postgres.url)
+    workers = server.workers
+    for path in ("/api/days", "/api/appointments", "/api/interviewers"):
+        for _ in range(3):
+            answer = ask(server, "GET", path)
+            assert (answer.status, answer.headers["Content-Type"]) == (
+                503,
+                "application/problem+json",
+            )
+            assert int(answer.headers["Retry-After"]) > 0
+            assert answer.seconds < 1
+    assert ask(server, "PUT", "/api/appointments/1", booking("Ada")).status == 503
+    assert ask(server, "GET", "/nowhere").status == 404
+    with postgres.running():
+        answer = ask(server, "GET", "/api/days")
+        assert answer.status == 503  # no tables yet
+        assert finish(release({"DATABASE_URL": postgres.url, "APP_ENV": "test"}))[0] == 0
+        wait_for(lambda: ask(server, "GET", "/api/days").status == 200, 2)
+        assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+        wait_for(lambda: server.log.count('msg="listening for changes"') == 2)
+        assert sorted(server.workers) == sorted(workers)
+        server.stop()
+
+
+def test_the_log_says_what_was_started_and_never_the_password(
+    serve: Serve, database_url: str, prepared: None, sql: Sql
+) -> None:
+    url = f"{database_url}&password=s3cret%21"
+    server = serve(DATABASE_URL=url)
+    log = server.log
+    for said in ("environment=test", f"port={server.port}", "workers=2", "host=", "database="):
+        assert said in log
+    ((version,),) = sql("SHOW server_version")
+    assert re.search(rf'postgres="?{re.escape(version)}', log)
+    unreachable = serve(DATABASE_URL=f"postgres://u:s3cret%21@127.0.0.1:{free_port()}/x")
+    assert ask(unreachable, "GET", "/api/days").status == 503
+    assert "host=127.0.0.1" in unreachable.log
+    for either in (server, unreachable):
+        ask(either, "GET", "/api/days")
+        either.stop()
+        assert "s3cret" not in either.log
+
+
+@pytest.mark.parametrize("wrong", [{"APP_ENV": "prod"}, {"PORT": "x"}, {"DATABASE_URL": "x"}])
+def test_a_setting_that_makes_no_sense_ends_the_start_in_words(
+    wrong: dict[str, str], tmp_path: Path
+) -> None:
+    (name,) = wrong
+    command = subprocess.run(
+        ["sh", "-c", f"exec {procfile()['web']}"],
+        cwd=ROOT,
+        env={
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PORT": str(free_port()),
+            **wrong,
+        },
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert command.returncode != 0
+    said = command.stdout + command.stderr
+    assert f"Not started: {name}" in said
+    assert "Traceback" not in said

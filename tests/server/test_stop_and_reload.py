@@ -1,0 +1,162 @@
+"""How the server stops, reloads and replaces a worker, under load and with slow clients."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import time
+from contextlib import ExitStack, closing, suppress
+
+import pytest
+
+from tests.support.database import Sql
+from tests.support.http import ask, booking
+from tests.support.load import Load
+from tests.support.processes import is_running
+from tests.support.server import Serve
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
+
+
+def test_a_stop_under_load_answers_every_request_it_has_accepted(
+    serve: Serve, prepared: None
+) -> None:
+    server = serve(SAVE_DELAY="0.2")
+    with Threads() as threads:
+        load = Load(server, threads)
+        for _ in range(16):
+            threads.start(load.on_one_connection)
+        wait_for(lambda: len(load.answers) > 100)
+        workers = server.workers
+        seconds = server.stop()
+        threads.join()
+    assert load.dropped == []
+    assert set(load.answers) <= {200, 204}
+    assert seconds < 5
+    assert not [pid for pid in workers if is_running(pid)]
+
+
+def test_a_slow_request_is_finished_before_the_stop(serve: Serve, prepared: None, sql: Sql) -> None:
+    server = serve(SAVE_DELAY="2")
+    statuses = []
+    with Threads() as threads:
+        for slot in (1, 2, 3, 4):
+            threads.start(
+                lambda slot: statuses.append(
+                    ask(server, "PUT", f"/api/appointments/{slot}", booking("Ada")).status
+                ),
+                slot,
+            )
+        wait_for(lambda: sql("SELECT count(*) FROM interviews") == [(4,)])
+        assert server.stop() < 5
+    assert statuses == [204] * 4
+
+
+def test_a_reload_under_load_drops_nothing(serve: Serve, prepared: None) -> None:
+    server = serve()
+    with Threads() as threads:
+        load = Load(server, threads)
+        for _ in range(6):
+            threads.start(load.on_new_connections)
+        for _ in range(6):
+            threads.start(load.on_one_connection)
+        wait_for(lambda: len(load.answers) > 100)
+        old = set(server.workers)
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: len(server.workers) == 2 and not old & set(server.workers))
+        before = len(load.answers)
+        wait_for(lambda: len(load.answers) > before + 100)
+    assert load.dropped == []
+    assert set(load.answers) <= {200, 204}
+
+
+def test_a_killed_worker_is_replaced(serve: Serve, prepared: None) -> None:
+    server = serve()
+    killed, living = server.workers
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: server.log.count("listening for changes") == 3)
+    assert killed not in server.workers
+    assert len(server.workers) == 2
+    assert living in server.workers
+    for _ in range(20):
+        assert ask(server, "GET", "/api/days").status == 200
+
+
+def test_idle_connections_do_not_delay_the_stop(serve: Serve, prepared: None) -> None:
+    server = serve()
+    with ExitStack() as stack:
+        for number in range(50):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+            stack.enter_context(closing(connection))
+            connection.connect()
+            if number % 2:
+                connection.request("GET", "/api/days")
+                assert connection.getresponse().read()
+        assert server.stop() < 2
+
+
+def test_half_a_request_does_not_delay_the_stop(serve: Serve, prepared: None) -> None:
+    server = serve()
+    with ExitStack() as stack:
+        for half in (
+            b"GET /api/da",
+            b"PUT /api/appointments/1 HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{",
+        ):
+            for _ in range(10):
+                connection = socket.create_connection(("127.0.0.1", server.port))
+                stack.enter_context(connection)
+                connection.sendall(half)
+        assert ask(server, "GET", "/api/days").status == 200
+        workers = server.workers
+        assert server.stop() < 5
+        assert not [pid for pid in workers if is_running(pid)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
+def test_a_dripping_body_is_let_go_within_30_seconds(
+    serve: Serve, prepared: None, framing: bytes
+) -> None:
+    server = serve()
+    drip = b"1\r\n \r\n" if b"chunked" in framing else b" "
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(
+            b"PUT /api/appointments/1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            + framing
+            + b"\r\n\r\n"
+        )
+        started = time.monotonic()
+        connection.settimeout(1)
+        answer = b""
+        while time.monotonic() - started < 35:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(drip)
+            try:
+                data = connection.recv(65536)
+            except TimeoutError:
+                continue
+            except ConnectionResetError:
+                break
+            answer += data
+            if not data or b"}" in answer:
+                break
+        assert time.monotonic() - started < 30
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"application/problem+json" in answer
+
+
+def test_a_dripping_body_delays_nobody_else(serve: Serve, prepared: None) -> None:
+    server = serve()
+    with ExitStack() as stack:
+        for _ in range(100):
+            connection = socket.create_connection(("127.0.0.1", server.port))
+            stack.enter_context(connection)
+            connection.sendall(
+                b"PUT /api/appointments/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+                b"Content-Type: application/json\r\n\r\n{"
+            )
+        for _ in range(10):
+            assert ask(server, "PUT", "/api/appointments/2", booking("A")).seconds < 1

@@ -1,0 +1,54 @@
+"""The test database: its URL, statements as somebody in `psql` runs them, a fresh seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any
+
+from flask import Flask
+
+from app.cache import data_version
+from app.database import pool, schema
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+Tables = Callable[[], dict[str, list[tuple[Any, ...]]]]
+
+# The backends on which the application's change listeners listen.
+LISTENERS = """
+    (
+      SELECT pid
+      FROM pg_stat_activity
+      WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND query ~ 'LISTEN|pg_notify|FROM pg_trigger|pg_current_snapshot'
+    ) AS listeners
+"""
+
+
+def as_url(parts: Mapping[str, Any]) -> str:
+    """Return a connection URL made from libpq's keywords."""
+    options = {name: value for name, value in parts.items() if name != "dbname"}
+    query = "&".join(f"{name}={value}" for name, value in options.items())
+    return f"postgresql:///{parts['dbname']}?{query}"
+
+
+@contextmanager
+def connected(url: str, **options: str) -> Iterator[Sql]:
+    """Run statements as somebody in `psql` would; the function returns the rows."""
+    database = {"dsn": url, **options}
+    with closing(pool.connect(database, statement_timeout=30)) as connection:
+        connection.deadline += 3600
+
+        def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                return cursor.fetchall() if cursor.description is not None else []
+
+        yield run
+
+
+def reseed(app: Flask) -> None:
+    """Seed the database afresh, and drop what the test before left in the cache."""
+    with app.app_context():
+        schema.reset()
+    data_version.changed()

@@ -1,0 +1,58 @@
+"""What the operating system knows of a process, on Linux and macOS.
+
+Tests that ask are skipped if psutil is not installed: `requirements-dev.txt` has it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+
+def _psutil() -> Any:
+    return pytest.importorskip("psutil", reason="pip install -r requirements-dev.txt, for psutil")
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process runs; one that has ended but was not waited for does not."""
+    psutil = _psutil()
+    try:
+        status = psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return False
+    return bool(status != psutil.STATUS_ZOMBIE)
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children."""
+    psutil = _psutil()
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def memory(pids: list[int]) -> int:
+    """Return the bytes that processes hold in memory."""
+    psutil = _psutil()
+    return sum(psutil.Process(pid).memory_info().rss for pid in pids)
+
+
+@contextmanager
+def frozen(pids: Iterable[int]) -> Iterator[None]:
+    """Stop processes where they are; they go on at the end of the block."""
+    stopped = list(pids)
+    for pid in stopped:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)

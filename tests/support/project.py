@@ -1,0 +1,48 @@
+"""The repository: where it is, and the commands of its Procfile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def procfile() -> dict[str, str]:
+    """Return the Procfile's process types and their commands."""
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    return {name: command.strip() for name, _, command in (line.partition(":") for line in lines)}
+
+
+RELEASE = procfile()["release"]
+
+
+def assert_failed(ended: subprocess.CompletedProcess[str]) -> None:
+    """Check that a command failed and said so to a person."""
+    assert ended.returncode != 0
+    assert ended.stderr.strip()
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "secret" not in ended.stdout + ended.stderr
+
+
+def release(environ: dict[str, str]) -> subprocess.Popen[str]:
+    """The Procfile's own `release:` line, run as Heroku runs it."""
+    return subprocess.Popen(
+        ["sh", "-c", f"exec {procfile()['release']}"],
+        cwd=ROOT,
+        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end; give the exit code and what was said."""
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output

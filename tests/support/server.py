@@ -1,0 +1,108 @@
+"""The server process, started with the Procfile's own `web:` line, and TCP ports."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support import processes
+from tests.support.project import ROOT, procfile
+from tests.support.waiting import wait_for
+
+
+class Server:
+    """A server process: the Procfile's `web:` command, or another, in a session of its own."""
+
+    def __init__(self, environ: Mapping[str, str], log: Path, command: str | None = None) -> None:
+        self.port = int(environ["PORT"])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        self._count = int(environ.get("WEB_CONCURRENCY", 2))
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                ["sh", "-c", f"exec {command or procfile()['web']}"],
+                cwd=ROOT,
+                env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environ},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        """Everything it has logged so far."""
+        return self._log.read_text()
+
+    @property
+    def workers(self) -> list[int]:
+        """The worker processes' ids."""
+        return processes.children(self.process.pid)
+
+    def wait_until_it_listens(self) -> None:
+        """Return when every worker has booted."""
+        # Each worker logs at its start that it is listening for changes, or that it is not.
+        said = "listening for changes"
+        wait_for(lambda: self.process.poll() is not None or self.log.count(said) >= self._count)
+        if self.process.poll() is not None:
+            pytest.fail(f"the server ended at once:\n{self.log}")
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> float:
+        """Send a signal, wait for the end, and return the seconds it took."""
+        started = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+            try:
+                self.process.wait(30)
+            finally:
+                if self.process.poll() is None:
+                    os.killpg(self.process.pid, signal.SIGKILL)
+        return time.monotonic() - started
+
+
+Serve = Callable[..., Server]
+
+
+@contextmanager
+def serving(environ: Mapping[str, str], folder: Path) -> Iterator[Serve]:
+    """Return a function that starts servers; they stop at the end of the block.
+
+    Keyword arguments override settings (None unsets one); `command` runs another command
+    than the Procfile's. The logs are written to `folder`.
+    """
+    with ExitStack() as stack:
+        count = itertools.count()
+
+        def start(command: str | None = None, **overrides: str | None) -> Server:
+            settings = {**environ, "PORT": str(free_port()), **overrides}
+            given = {name: value for name, value in settings.items() if value is not None}
+            server = Server(given, folder / f"server-{next(count)}.log", command)
+            stack.callback(server.stop)
+            server.wait_until_it_listens()
+            return server
+
+        yield start
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def accepts(port: int) -> bool:
+    """Return whether somebody listens on a port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

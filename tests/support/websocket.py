@@ -1,0 +1,157 @@
+"""WebSocket clients, and the frames that they receive."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from werkzeug.serving import make_server
+
+from tests.support.database import LISTENERS, Sql
+from tests.support.server import Server
+from tests.support.waiting import wait_for
+
+KILL_LISTENERS = f"SELECT pg_terminate_backend(pid) FROM {LISTENERS}"
+# A slot of the tests' own: an edit there comes after everything committed before it.
+MARKED = 900
+marks = itertools.count(1)
+
+
+def frame(slot: int, student: str | None, interviewer: int | None = 1) -> str:
+    """The text that tells of a slot."""
+    interview = None
+    if student is not None:
+        interview = {"student": student, "interviewer": interviewer}
+    message = {"type": "SET_INTERVIEW", "id": slot, "interview": interview}
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+
+
+def mark(sql: Sql) -> str:
+    """Make the change that ends what `told` collects; give its frame."""
+    student = f"mark {next(marks)}"
+    sql("UPDATE interviews SET student = %s WHERE appointment_id = %s", [student, MARKED])
+    return frame(MARKED, student)
+
+
+def until(client: ClientConnection, end: str, seconds: float = 5.0) -> list[str]:
+    """The frames before this one."""
+    frames: list[str] = []
+    deadline = time.monotonic() + seconds
+    while (text := str(client.recv(max(0.01, deadline - time.monotonic())))) != end:
+        frames.append(text)
+    return frames
+
+
+@contextlib.contextmanager
+def listening(server: Server | int, sql: Sql, count: int = 4) -> Iterator[list[ClientConnection]]:
+    """Some open sockets, on whichever workers, that have heard all up to now."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(open_socket(server)) for _ in range(count)]
+        # Twice: a worker that has just compared everything may tell the first one early.
+        for _ in range(2):
+            end = mark(sql)
+            for client in clients:
+                until(client, end)
+        yield clients
+
+
+def open_socket(server: Server | int, path: str = "/", **arguments: Any) -> ClientConnection:
+    port = server if isinstance(server, int) else server.port
+    client: ClientConnection = connect(
+        f"ws://127.0.0.1:{port}{path}",
+        **{"max_queue": None, "ping_interval": None, "close_timeout": 2, **arguments},
+    )
+    return client
+
+
+def told(clients: list[ClientConnection], sql: Sql) -> list[str]:
+    """What all the clients were told up to now: each the same, which is checked."""
+    end = mark(sql)
+    first, *others = [until(client, end) for client in clients]
+    for other in others:
+        assert other == first
+    return first
+
+
+KEY = base64.b64encode(os.urandom(16)).decode()
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": KEY,
+}
+
+
+@contextlib.contextmanager
+def raw_socket(port: int, receive_buffer: int | None = None) -> Iterator[socket.socket]:
+    """An open WebSocket whose client does nothing by itself."""
+    with socket.socket() as connection:
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", port))
+        lines = ["GET / HTTP/1.1", "Host: x", *(f"{k}: {v}" for k, v in HANDSHAKE.items())]
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.recv(1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        yield connection
+
+
+def frames_of(connection: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """The frames the server sends until it ends: opcode and data."""
+    with connection.makefile("rb") as stream:
+        while head := stream.read(2):
+            length = head[1]
+            if length == 126:
+                length = int.from_bytes(stream.read(2), "big")
+            elif length == 127:
+                length = int.from_bytes(stream.read(8), "big")
+            yield head[0] & 0x0F, stream.read(length)
+
+
+def read_all(connection: socket.socket) -> list[tuple[int, bytes]]:
+    frames = []
+    with contextlib.suppress(ConnectionResetError):
+        for one in frames_of(connection):
+            frames.append(one)  # noqa: PERF402 -- what was read before a reset counts
+    return frames
+
+
+def closed_with(client: ClientConnection) -> int | None:
+    """Read until the end; give the code of the close."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            client.recv(10)
+    return client.close_code
+
+
+@contextlib.contextmanager
+def threaded(app: Flask) -> Iterator[int]:
+    """The application under werkzeug's threaded server, in this process; gives its port."""
+    # Else the first socket begins to listen, and is told all that is stored.
+    app.extensions["change_listener"].start()
+    wait_for(lambda: app.extensions["change_listener"].is_reliable)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.port
+    finally:
+        app.extensions["live"].stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        app.extensions["change_listener"].stop()
