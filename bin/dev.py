@@ -8,9 +8,14 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 from contextlib import ExitStack  # noqa: E402
+from pathlib import Path  # noqa: E402
 from types import FrameType  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
 
 from app.config import ConfigError  # noqa: E402
 from bin import embedded_postgres  # noqa: E402
@@ -29,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bin/dev", description="Runs the API for development.")
     parser.add_argument("--open", action="store_true", help="open the example client in a browser")
     arguments = parser.parse_args()
+    os.chdir(ROOT)
     for signal_number in STOP_SIGNALS:
         signal.signal(signal_number, _stop)
     with ExitStack() as stack:

@@ -139,7 +139,7 @@ def prepare_command() -> None:
         if unreachable and not pool.is_attached(settings["DATABASE"]):
             click.echo("No database is attached yet (DATABASE_URL and PG* are unset).")
             return
-        sys.exit(f"The database on {where.host} could not be prepared: {str(error).strip()}")
+        sys.exit(f"The database could not be prepared: {where.host}: {str(error).strip()}")
     click.echo(f"Prepared {where.database} on {where.host} for {settings['APP_ENV']}.")
 
 

@@ -31,6 +31,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     checkout = Checkout(tmp_path_factory.mktemp("dev") / "checkout")
     # None of these says where a database is, and libpq would read them.
     strange = {"PGUSER": "nobody-of-that-name", "PGSERVICE": "x", "PGHOSTADDR": "203.0.113.1"}
+    strange |= {"DATABASE_URL": "", "PGHOST": " ", "APP_ENV": " ", "WEB_CONCURRENCY": ""}
     with Dev(checkout, strange) as dev:
         yield dev.wait_until_ready()
 
@@ -178,7 +179,7 @@ def test_a_database_that_is_down_is_named_with_the_setting_that_names_it(
         settings = {}
     with Dev(checkout, settings) as dev:
         assert dev.finish() == 1
-    assert f"The database on 127.0.0.1:{port} could not be prepared" in dev.output
+    assert f"The database could not be prepared: 127.0.0.1:{port}: " in dev.output
     assert f"PGHOST in {where}" in dev.output
     assert "s3cret" not in dev.output
     assert "Traceback" not in dev.output
