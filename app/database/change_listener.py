@@ -49,7 +49,8 @@ SELECT_TRIGGERS = """
       FROM pg_attribute
       WHERE attrelid = tgrelid AND attnum > 0
     ) AS columns
-    WHERE tgname IN ('notify_change', 'notify_truncate') AND tgenabled IN ('O', 'A') AND tgrelid IN (
+    WHERE tgname IN ('notify_change', 'notify_truncate') AND tgenabled IN ('O', 'A')
+      AND tgrelid IN (
       to_regclass('days'),
       to_regclass('appointments'),
       to_regclass('interviewers'),
