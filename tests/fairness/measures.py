@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,9 +127,13 @@ class Bystanders:
     """Clients of every worker that behave well: they read, book and listen."""
 
     def __init__(
-        self, server: Server, memory_before: float | None = None, sockets_each: int = 2
+        self,
+        server: Server,
+        memory_before: float | None = None,
+        lists: Sequence[str] = ("/api/days", "/api/appointments"),
     ) -> None:
         self.server = server
+        self.lists = lists
         self.cost = Cost()
         self.readers: list[Reader] = []
         self._kept: list[http.client.HTTPConnection] = []
@@ -138,11 +142,11 @@ class Bystanders:
         self._memory_before = memory_before or self.memory_of(server)
         for worker in server.workers:
             with only(worker, server):
-                self.readers += [Reader(server.port) for _ in range(sockets_each)]
+                self.readers += [Reader(server.port) for _ in range(2)]
                 connection = http.client.HTTPConnection(
                     "127.0.0.1", server.port, timeout=NO_RESPONSE_SECONDS
                 )
-                connection.request("GET", "/api/days")
+                connection.request("GET", lists[0])
                 assert connection.getresponse().read()
                 self._kept.append(connection)
 
@@ -198,14 +202,14 @@ class Bystanders:
 
     def _ask_on_new_connections(self) -> None:
         while not self._stopping.is_set():
-            for path, expected in [("/api/days", 200), ("/api/appointments", 200), ("/no", 404)]:
+            for path in [*self.lists, "/nowhere"]:
                 with contextlib.closing(self._connection()) as connection:
-                    self._ask(connection, expected, "GET", path)
+                    self._ask(connection, 404 if path == "/nowhere" else 200, "GET", path)
                 time.sleep(0.01)
 
     def _ask_on(self, kept: http.client.HTTPConnection) -> None:
         while not self._stopping.is_set():
-            self._ask(kept, 200, "GET", "/api/appointments")
+            self._ask(kept, 200, "GET", self.lists[-1])
             time.sleep(0.01)
 
     def _book(self) -> None:
