@@ -158,6 +158,16 @@ def read_whole_responses(port: int, sent: bytes, connections: int) -> None:
     threading.Event().wait()
 
 
+def listen(port: int, connections: int) -> None:
+    """Hold many sockets open and read them."""
+    for _ in range(connections):
+        connection = connect(port)
+        connection.sendall(HANDSHAKE)
+        connection.settimeout(None)
+        discard(connection)
+    threading.Event().wait()
+
+
 def book(student: str) -> bytes:
     """A booking of the slot 1."""
     body = f'{{"interview":{{"student":"{student}","interviewer":1}}}}'.encode()
@@ -169,6 +179,8 @@ GET_DAYS = request("GET /api/days")
 NEVER_ENDING_HEAD = request("GET /api/days")[:-2] + b"X-A: %b\r\n" % (b"a" * LINE_BYTES) * LINES
 TAGS = ("If-None-Match", '"a"', ",")
 HUGE = b"Content-Length: 100000000000\r\n"
+# Sockets of one process that listens.
+LISTENERS = 50
 
 Attack = Callable[[int], None]
 ATTACKS: dict[str, Attack] = {
@@ -272,7 +284,7 @@ ATTACKS: dict[str, Attack] = {
     "compressed lists": lambda port: read_whole_responses(
         port, request("GET /api/appointments", b"Accept-Encoding: gzip\r\n"), 10
     ),
-    "listeners": lambda port: read_whole_responses(port, HANDSHAKE, 50),
+    "listeners": lambda port: listen(port, LISTENERS),
     "bookings": lambda port: each_in_turn(port, [book("Ada"), book("Bob")]),
     "connections": lambda port: repeat_request(port, request("GET /nowhere")),
     "connections that say nothing": lambda port: drip(port, b"", b"", 500),
