@@ -89,6 +89,7 @@ def piped(
     wait_for(lambda: accepts(server.port))
     wait_for(lambda: sum("listening for changes" in line for line in log.lines) == 2)
     yield server, log
+    log.may_read.set()
     server.stop()
     log.close()
 
