@@ -1,13 +1,11 @@
 """Many WebSockets held open by one thread, which notices when a message has reached all.
 
-Only what is needed of RFC 6455: the handshake, and the answer to a PING. It costs
-a few microseconds a socket, so that what is timed is the server.
+It implements only what is needed of RFC 6455, the handshake and the PONG, and takes
+a few microseconds a socket, so that the server's time is measured and not its own.
 """
 
 from __future__ import annotations
 
-import base64
-import os
 import selectors
 import socket
 import threading
@@ -16,92 +14,94 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-# An empty PING as a server sends it, an empty PONG as a client does: masked, with zeros.
+from bench.servers import Server
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+BOOKING = (
+    "PUT /api/appointments/1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    'Content-Length: {}\r\n\r\n{{"interview":{{"student":"{}","interviewer":1}}}}'
+)
+# An empty PING as a server sends it; an empty PONG as a client sends it, masked with zeros.
 PING = b"\x89\x00"
 PONG = b"\x8a\x80\x00\x00\x00\x00"
+TIMEOUT = 10.0
 
 
 class Audience:
-    """The sockets."""
+    """The sockets; a context manager that closes them."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._sockets: set[socket.socket] = set()
 
+    def __enter__(self) -> Audience:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for one in self._sockets:
+            one.close()
+        self._selector.close()
+
     def __len__(self) -> int:
         return len(self._sockets)
 
-    def join(self, url: str, count: int) -> None:
-        """Open more sockets; raises `ConnectionError` where one is refused."""
+    def join(self, server: Server, count: int) -> None:
+        """Open more sockets; raises `ConnectionError` if one is refused."""
         for _ in range(count):
-            one = _connect(url)
-            one.sendall(_handshake(url))
-            answer = b""
-            while b"\r\n\r\n" not in answer:
-                received = one.recv(4096)
-                if not received:
-                    break
-                answer += received
-            if not answer.startswith(b"HTTP/1.1 101"):
-                one.close()
-                raise ConnectionError(f"no WebSocket: {answer[:100]!r}")
-            one.setblocking(False)
+            one = _connect(server)
+            one.sendall(HANDSHAKE)
+            if not (response := one.recv(4096)).startswith(b"HTTP/1.1 101"):
+                raise ConnectionError(f"no WebSocket: {response[:100]!r}")
             self._sockets.add(one)
             self._selector.register(one, selectors.EVENT_READ)
 
-    def time_until_told(self, url: str, request: bytes, token: bytes, within: float) -> float:
-        """Send a write that puts a token into everybody's next frame.
+    def time_broadcast(self, server: Server, student: str) -> float:
+        """Book an appointment; the seconds from the response until every socket has the frame.
 
-        Gives the seconds from its 204 until the last client has the frame: below
-        zero where that was before. Raises `TimeoutError` where somebody has not.
+        Negative if that was before the response.
         """
-        answered_at = told_at = 0.0
-        unaware = set(self._sockets)
-        deadline = time.perf_counter() + within
-        with _connect(url) as writer:
+        responded_at = received_at = 0.0
+        waiting = set(self._sockets)
+        deadline = time.perf_counter() + TIMEOUT
+        with _connect(server) as writer:
             self._selector.register(writer, selectors.EVENT_READ)
-            writer.sendall(request)
-            while unaware or not answered_at:
+            # The body is 44 bytes longer than the name.
+            writer.sendall(BOOKING.format(len(student) + 44, student).encode())
+            while waiting or not responded_at:
                 if time.perf_counter() > deadline:
-                    raise TimeoutError(f"{len(unaware)} clients were not told in {within} s")
-                for one, data in self._received(0.1):
+                    raise TimeoutError(f"{len(waiting)} sockets received nothing")
+                for one, data in self._receive():
                     if one is writer:
-                        answered_at = time.perf_counter()
-                        if not data.startswith(b"HTTP/1.1 204"):
-                            raise ConnectionError(f"the write was answered with {data[:100]!r}")
-                    elif token in data:
-                        unaware.discard(one)
-                        told_at = time.perf_counter()
+                        assert data.startswith(b"HTTP/1.1 204"), data
+                        responded_at = time.perf_counter()
+                    elif student.encode() in data:
+                        waiting.discard(one)
+                        received_at = time.perf_counter()
             self._selector.unregister(writer)
-        return told_at - answered_at
+        return received_at - responded_at
 
     @contextmanager
-    def kept_alive(self) -> Iterator[None]:
-        """Answer the server's PINGs in the background."""
-        is_over = threading.Event()
+    def reading(self) -> Iterator[None]:
+        """Read everything that arrives, in the background."""
+        stopped = threading.Event()
 
-        def answer() -> None:
-            while not is_over.is_set():
-                for _ in self._received(0.2):
-                    pass
+        def read() -> None:
+            while not stopped.is_set():
+                list(self._receive())
 
-        thread = threading.Thread(target=answer, name="audience", daemon=True)
+        thread = threading.Thread(target=read)
         thread.start()
         try:
             yield
         finally:
-            is_over.set()
+            stopped.set()
             thread.join()
 
-    def close(self) -> None:
-        """Leave."""
-        for one in self._sockets:
-            self._selector.unregister(one)
-            one.close()
-        self._sockets.clear()
-
-    def _received(self, seconds: float) -> Iterator[tuple[socket.socket, bytes]]:
-        for key, _ in self._selector.select(seconds):
+    def _receive(self) -> Iterator[tuple[socket.socket, bytes]]:
+        for key, _ in self._selector.select(0.1):
             one = key.fileobj
             assert isinstance(one, socket.socket)
             data = one.recv(65536)
@@ -112,20 +112,6 @@ class Audience:
             yield one, data
 
 
-def _connect(url: str) -> socket.socket:
-    parts = urlsplit(url)
-    one = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), 30)
-    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return one
-
-
-def _handshake(url: str) -> bytes:
-    lines = [
-        "GET / HTTP/1.1",
-        f"Host: {urlsplit(url).netloc}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+def _connect(server: Server) -> socket.socket:
+    parts = urlsplit(server.url)
+    return socket.create_connection((parts.hostname or "", parts.port or 80), TIMEOUT)
