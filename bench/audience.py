@@ -10,19 +10,15 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from urllib.parse import urlsplit
 
+from bench.load import book
 from bench.servers import Server
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
-BOOKING = (
-    "PUT /api/appointments/1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    'Content-Length: {}\r\n\r\n{{"interview":{{"student":"{}","interviewer":1}}}}'
 )
 # An empty PING as a server sends it; an empty PONG as a client sends it, masked with zeros.
 PING = b"\x89\x00"
@@ -31,87 +27,63 @@ TIMEOUT = 10.0
 
 
 class Audience:
-    """The sockets; a context manager that closes them."""
-
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._sockets: set[socket.socket] = set()
+    """The sockets; a context manager that reads what arrives, and closes them at the end."""
 
     def __enter__(self) -> Audience:
+        self._sockets: list[socket.socket] = []
+        self._selector = selectors.DefaultSelector()
+        self._student = b"nobody"
+        self._waiting: set[socket.socket] = set()
+        self._received_at = 0.0
+        self._all_received = threading.Event()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._closed.set()
+        self._thread.join()
         for one in self._sockets:
             one.close()
-        self._selector.close()
-
-    def __len__(self) -> int:
-        return len(self._sockets)
 
     def join(self, server: Server, count: int) -> None:
         """Open more sockets; raises `ConnectionError` if one is refused."""
+        parts = urlsplit(server.url)
         for _ in range(count):
-            one = _connect(server)
+            one = socket.create_connection((parts.hostname or "", parts.port or 80), TIMEOUT)
             one.sendall(HANDSHAKE)
             if not (response := one.recv(4096)).startswith(b"HTTP/1.1 101"):
                 raise ConnectionError(f"no WebSocket: {response[:100]!r}")
-            self._sockets.add(one)
+            self._sockets.append(one)
             self._selector.register(one, selectors.EVENT_READ)
 
     def time_broadcast(self, server: Server, student: str) -> float:
         """Book an appointment; the seconds from the response until every socket has the frame.
 
-        Negative if that was before the response.
+        Negative if that was before the response. Raises `TimeoutError`.
         """
-        responded_at = received_at = 0.0
-        waiting = set(self._sockets)
-        deadline = time.perf_counter() + TIMEOUT
-        with _connect(server) as writer:
-            self._selector.register(writer, selectors.EVENT_READ)
-            # The body is 44 bytes longer than the name.
-            writer.sendall(BOOKING.format(len(student) + 44, student).encode())
-            while waiting or not responded_at:
-                if time.perf_counter() > deadline:
-                    raise TimeoutError(f"{len(waiting)} sockets received nothing")
-                for one, data in self._receive():
-                    if one is writer:
-                        assert data.startswith(b"HTTP/1.1 204"), data
-                        responded_at = time.perf_counter()
-                    elif student.encode() in data:
-                        waiting.discard(one)
-                        received_at = time.perf_counter()
-            self._selector.unregister(writer)
-        return received_at - responded_at
+        self._all_received.clear()
+        self._student, self._waiting = student.encode(), set(self._sockets)
+        with closing(server.connect()) as connection:
+            book(connection, 1, student)
+            responded_at = time.perf_counter()
+        if not self._all_received.wait(TIMEOUT):
+            raise TimeoutError(f"{len(self._waiting)} sockets received nothing")
+        return self._received_at - responded_at
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Read everything that arrives, in the background."""
-        stopped = threading.Event()
-
-        def read() -> None:
-            while not stopped.is_set():
-                list(self._receive())
-
-        thread = threading.Thread(target=read)
-        thread.start()
-        try:
-            yield
-        finally:
-            stopped.set()
-            thread.join()
-
-    def _receive(self) -> Iterator[tuple[socket.socket, bytes]]:
-        for key, _ in self._selector.select(0.1):
-            one = key.fileobj
-            assert isinstance(one, socket.socket)
-            data = one.recv(65536)
-            if not data and one in self._sockets:
-                raise ConnectionError("the server closed a socket")
-            if PING in data:
-                one.sendall(PONG)
-            yield one, data
-
-
-def _connect(server: Server) -> socket.socket:
-    parts = urlsplit(server.url)
-    return socket.create_connection((parts.hostname or "", parts.port or 80), TIMEOUT)
+    def _read(self) -> None:
+        while not self._closed.is_set():
+            for key, _ in self._selector.select(0.1):
+                one = key.fileobj
+                assert isinstance(one, socket.socket)
+                data = one.recv(65536)
+                if not data:
+                    self._selector.unregister(one)  # the next broadcast fails
+                elif PING in data:
+                    one.sendall(PONG)
+                if self._student in data and one in self._waiting:
+                    self._received_at = time.perf_counter()
+                    self._waiting.discard(one)
+                    if not self._waiting:
+                        self._all_received.set()

@@ -23,30 +23,22 @@ STYLE = {
 
 def draw(reads: Reads, file: Path) -> None:
     """Draw the medians: a row for each request, a column for each kind of headers."""
-    requests = list(next(iter(reads.values())))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.5), layout="constrained")
-        grid = figure.subplots(len(requests), len(reads), sharex=True, sharey=True)
-        for column, (kind, of_kind) in enumerate(reads.items()):
-            for row, request in enumerate(requests):
-                axes = grid[row][column]
-                names = list(of_kind[request])
-                medians = [load.median(of_kind[request][name]) for name in names]
-                bars = axes.barh(names, [median.rate for median in medians], color=COLOURS)
-                axes.bar_label(bars, [_label(median) for median in medians], padding=4)
+        grid = figure.subplots(3, 2, sharex=True, sharey=True)
+        for column, (kind, requests) in zip(grid.T, reads.items(), strict=True):
+            for axes, (request, servers) in zip(column, requests.items(), strict=True):
+                medians = [load.median(loads) for loads in servers.values()]
+                bars = axes.barh(list(servers), [one.rate for one in medians], color=COLOURS)
+                axes.bar_label(bars, [_label(one) for one in medians], padding=4)
                 axes.set_title(f"{request}, {kind}", loc="left", fontweight="bold", fontsize=10)
                 axes.xaxis.set_major_formatter("{x:,.0f}")
-        grid[0][0].invert_yaxis()
-        # Room for the labels.
-        grid[0][0].set_xlim(right=grid[0][0].get_xlim()[1] * 1.3)
-        figure.supxlabel(
-            "requests a second; CPU µs a request of the server + PostgreSQL", fontsize=10
-        )
+        axes.invert_yaxis()
+        axes.set_xlim(right=axes.get_xlim()[1] * 1.3)  # room for the labels
+        figure.supxlabel("requests/s; CPU µs a request, the server's + PostgreSQL's", fontsize=10)
         figure.savefig(file, metadata={"Date": None})
 
 
 def _label(one: load.Load) -> str:
-    cpu = report.us(one.server_cpu)
-    if one.postgres_cpu * 1e6 >= 2:
-        cpu += f" + {report.us(one.postgres_cpu)}"
-    return f"{one.rate:,.0f}, {cpu} µs"
+    postgres = f" + {report.us(one.postgres_cpu)}" if one.postgres_cpu > 2e-6 else ""
+    return f"{one.rate:,.0f}; {report.us(one.server_cpu)}{postgres} µs"

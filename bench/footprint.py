@@ -17,8 +17,8 @@ def run_sockets(setting: Setting) -> None:
     report.progress("sockets")
     used = []
     with setting.database() as url, servers.ours(url) as server, Audience() as audience:
-        for step in STEPS:
-            audience.join(server, step - len(audience))
+        for before, step in zip((0, *STEPS), STEPS, strict=False):
+            audience.join(server, step - before)
             used.append(servers.memory_bytes(server.pid or 0))
     cells = [report.number(size / 1e6) for size in used]
     cells.append(f"{(used[-1] - used[0]) / STEPS[-1] / 1e3:.1f}")

@@ -17,18 +17,14 @@ from bench.servers import Server
 COUNTS = (1, 2, 4, 8)
 SOCKETS = 500
 BROADCASTS = 20
-COUNT_CONNECTIONS = """
-    SELECT count(*)
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
+COUNT_CONNECTIONS = "SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = current_database()"
 
 
 def run(setting: Setting) -> None:
     """Measure each number of servers; print the table, a column for each."""
     header = ["servers of two workers", *map(str, COUNTS)]
     figures = [_measure(setting, count) for count in COUNTS]
-    report.columns(f"More servers, {SOCKETS} WebSockets in all", header, figures)
+    report.columns("More servers", header, figures)
 
 
 def _measure(setting: Setting, count: int) -> dict[str, str]:
@@ -45,8 +41,7 @@ def _measure(setting: Setting, count: int) -> dict[str, str]:
             audience.time_broadcast(everyone[number % count], f"Student {number:04}")
             for number in range(BROADCASTS)
         ]
-        with audience.reading():
-            watched = load.measure(everyone, setting.seconds, _put)
+        watched = load.measure(everyone, setting.seconds, _put)
         ((connections,),) = database.execute(url, COUNT_CONNECTIONS)
     figures: dict[str, str] = {}
     for condition, sample in (("no socket", unwatched), (f"{SOCKETS} sockets", watched)):

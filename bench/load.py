@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ Accept-Language: en-US,en;q=0.9"""
 class Load(NamedTuple):
     """What wrk saw and what it cost; times in seconds, CPU time a request."""
 
+    requests: float
     rate: float
     p50: float
     p99: float
@@ -58,10 +60,25 @@ def wrk(
     return Load(**json.loads(finished.stdout.splitlines()[-1]))
 
 
+def get(server: Server, seconds: int, path: str, headers: str = "") -> Load:
+    """GET a list as fast as the server responds."""
+    return wrk(server.url + path, seconds, headers=headers)
+
+
 def put(server: Server, seconds: int, connections: int = CONNECTIONS) -> Load:
     """Book random appointments of the small week as fast as the server responds."""
     arguments = ("put", SMALL.appointments, SMALL.interviewers)
     return wrk(server.url, seconds, *arguments, connections=connections)
+
+
+def book(connection: HTTPConnection, appointment_id: int, student: str) -> bool:
+    """Book one appointment; whether the response is 204."""
+    body = json.dumps({"interview": {"student": student, "interviewer": 1}})
+    path = f"/api/appointments/{appointment_id}"
+    connection.request("PUT", path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    return response.status == 204
 
 
 def measure(
@@ -78,16 +95,15 @@ def measure(
 
     before = spent()
     loads = run(servers, seconds)
-    rate = sum(load.rate for load in loads)
-    cpu = [
-        (end - start) / max(1, rate * seconds) for start, end in zip(before, spent(), strict=True)
-    ]
+    after = spent()
+    requests, rate, _, _, errors, *_ = (sum(column) for column in zip(*loads, strict=True))
+    cpu = [(end - start) / max(1, requests) for start, end in zip(before, after, strict=True)]
     slowest = max(loads, key=lambda load: load.p99)
-    return Load(rate, slowest.p50, slowest.p99, sum(load.errors for load in loads), *cpu)
+    return Load(requests, rate, slowest.p50, slowest.p99, errors, *cpu)
 
 
 def alternate(
-    setting: Setting, servers: Sequence[Server], run: Callable[[Server], Load]
+    setting: Setting, servers: Sequence[Server], run: Callable[[Server, int], Load]
 ) -> dict[str, list[Load]]:
     """Measure the same load on all servers in alternating rounds: a list for each server."""
     loads: dict[str, list[Load]] = {server.name: [] for server in servers}
@@ -95,7 +111,7 @@ def alternate(
         # The order changes, so that nobody is always the first.
         turn = number % len(servers)
         for server in [*servers[turn:], *servers[:turn]]:
-            one = measure([server], setting.seconds, lambda one, _: [run(one[0])])
+            one = measure([server], setting.seconds, lambda one, seconds: [run(one[0], seconds)])
             loads[server.name].append(one)
     return loads
 

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bench.load import Load, median
 from bench.servers import OURS
 
+_tables: dict[str, str] = {}
+
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table: the first column to the left, the others to the right."""
-    print(f"\n### {title}\n")
-    for cells in (header, ["---", *["---:"] * (len(header) - 1)], *rows):
-        print(f"| {' | '.join(cells)} |", flush=True)
+    """Print a Markdown table: names to the left, figures to the right."""
+    rule = ["---", *("---" if name == "server" else "---:" for name in header[1:])]
+    lines = (header, rule, *rows)
+    _tables[title] = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    print(f"\n### {title}\n\n{_tables[title]}", end="", flush=True)
+
+
+def update(document: Path) -> None:
+    """Replace the tables of a document that stand below the same titles."""
+    text = document.read_text(encoding="utf-8")
+    for title, rows in _tables.items():
+        text = re.sub(rf"(?<=### {re.escape(title)}\n\n)(\|.*\n)+", lambda _: rows, text)  # noqa: B023
+    document.write_text(text, encoding="utf-8")
 
 
 def columns(title: str, header: Sequence[str], figures: Sequence[Mapping[str, str]]) -> None:

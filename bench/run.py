@@ -5,13 +5,13 @@ bench/peers. Nothing leaves the machine. It needs wrk and, in an environment wit
 requirements-dev.txt:
 
     pip install -r bench/requirements.txt -r bench/peers/requirements.txt
-    python bench/run.py > report.md
+    python bench/run.py --docs
     python bench/run.py reads week --quick
 
-A full run also draws docs/reads.svg. The Node original is measured if you start
-it. What is stored in the database that you name IS REPLACED:
+The Node original is measured if you start it. What is stored in the database that
+you name IS REPLACED:
 
-    createdb bench_node && psql -d bench_node -f src/db/schema/create.sql
+    createdb bench_node && psql -d bench_node -f db/schema/create.sql
     PGDATABASE=bench_node PORT=8303 node src/index.js &
     python bench/run.py --node http://127.0.0.1:8303 --node-database postgresql:///bench_node
 """
@@ -38,6 +38,7 @@ from bench.database import Setting
 from bench.throughput import Reads
 from bin import embedded_postgres
 
+DOCS = ROOT / "docs"
 PARTS: dict[str, Callable[[Setting], Reads | None]] = {
     "reads": throughput.run_reads,
     "writes": throughput.run_writes,
@@ -62,18 +63,19 @@ def main() -> None:
         rounds, seconds = (1, 1) if options.quick else (5, 2)
         setting = Setting(rounds, seconds, url, options.node, options.node_database)
         ((version,),) = database.execute(url, "SHOW server_version")
-        print(
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, load "
-            f"{os.getloadavg()[0]:.1f} before the start, Python {platform.python_version()}, "
-            f"PostgreSQL {version}. Median of {rounds} alternating rounds of {seconds} s.",
-            flush=True,
-        )
+        machine = {
+            "cores": f"{os.cpu_count()} ({platform.system()} {platform.machine()})",
+            "load before the start": f"{os.getloadavg()[0]:.1f}",
+            "Python, PostgreSQL": f"{platform.python_version()}, {version}",
+            "alternating rounds": f"{rounds} of {seconds} s, of which tables show the median",
+        }
+        report.table("Machine", ["", ""], [list(pair) for pair in machine.items()])
         for name in options.parts or PARTS:
-            if name not in PARTS:
-                sys.exit(f"{name} is not a part. Parts: {' '.join(PARTS)}")
             reads = PARTS[name](setting)
-            if reads and not options.quick:
-                chart.draw(reads, ROOT / "docs" / "reads.svg")
+            if reads and options.docs:
+                chart.draw(reads, DOCS / "reads.svg")
+    if options.docs:
+        report.update(DOCS / "scaling.md")
     report.progress(f"finished after {time.monotonic() - started:.0f} s")
 
 
@@ -83,11 +85,15 @@ def _options() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help=f"only these parts: {', '.join(PARTS)}")
-    add("--quick", action="store_true", help="one round of one second each; draw nothing")
+    add("--docs", action="store_true", help="put tables and picture into docs/scaling.md")
+    add("--quick", action="store_true", help="one round of one second each")
     add("--postgres", metavar="URL", help="use this PostgreSQL instead of the embedded one")
     add("--node", metavar="URL", help="where the Node original runs")
     add("--node-database", metavar="URL", help="its database, WHOSE CONTENTS ARE REPLACED")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"unknown part: {', '.join(unknown)}; parts are {', '.join(PARTS)}")
+    return options
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -26,6 +26,10 @@ PATHS = ("/api/days", "/api/appointments", "/api/interviewers")
 OURS = "this server"
 WORKERS = 2
 POOL_SIZE = 3
+# The peers. Only gunicorn writes an access log, as this server does.
+FASTAPI = "uvicorn fastapi_app:app --workers 2 --port $PORT --no-access-log"
+UVICORN = "uvicorn constant:asgi --workers 2 --port $PORT --no-access-log"
+GUNICORN = "gunicorn constant:wsgi --worker-class gevent --access-logfile -"
 # Seconds.
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 15.0
@@ -58,23 +62,48 @@ def ours(database_url: str) -> AbstractContextManager[Server]:
     """Run this server on a database, as the Procfile does."""
     lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
     (command,) = (line.removeprefix("web:") for line in lines if line.startswith("web:"))
-    return _running(OURS, command, ROOT, {"DATABASE_URL": database_url})
+    return running(OURS, command, ROOT, DATABASE_URL=database_url)
 
 
-def fastapi(database_url: str, name: str = "FastAPI + asyncpg") -> AbstractContextManager[Server]:
-    """Run the FastAPI peer on a database."""
-    return _running(name, _uvicorn("fastapi_app:app"), PEERS, {"DATABASE_URL": database_url})
-
-
-def gunicorn(sizes: str) -> AbstractContextManager[Server]:
-    """Run stock gunicorn (gevent, access log) with constant responses of these sizes."""
-    command = "gunicorn -k gevent --access-logfile - constant:wsgi"
-    return _running("gunicorn, a constant", command, PEERS, {"SIZES": sizes})
-
-
-def uvicorn(sizes: str) -> AbstractContextManager[Server]:
-    """Run uvicorn with constant responses of these sizes."""
-    return _running("uvicorn, a constant", _uvicorn("constant:asgi"), PEERS, {"SIZES": sizes})
+@contextmanager
+def running(name: str, command: str, folder: Path = PEERS, **settings: str) -> Iterator[Server]:
+    """Run a command on a free port, with the settings that Heroku would give and these."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PORT": str(port),
+        "WEB_CONCURRENCY": str(WORKERS),
+        "DB_POOL_SIZE": str(POOL_SIZE),
+        "APP_ENV": "production",
+        **settings,
+    }
+    url = settings.get("DATABASE_URL")
+    postgres_pid = database.postgres_pid(url) if url else None
+    with tempfile.TemporaryFile("a+b") as log:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            ["sh", "-c", f"exec {command}"], cwd=folder, env=environ, stdout=log, stderr=log
+        )
+        server = Server(name, f"http://127.0.0.1:{port}", process.pid, postgres_pid, log)
+        try:
+            while not server.responds():
+                if process.poll() is not None or time.perf_counter() > started + START_TIMEOUT:
+                    log.seek(0)
+                    sys.exit(f"{name} does not respond:\n{log.read().decode()[-2000:]}")
+                time.sleep(0.001)
+            seconds = time.perf_counter() - started
+            # Every worker is to have started, and to listen for changes.
+            time.sleep(1.0)
+            yield server._replace(start_seconds=seconds)
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def node(url: str, database_url: str | None) -> Server:
@@ -102,51 +131,6 @@ def memory_bytes(pid: int) -> int:
     return sum(one.memory_full_info().pss for one in _tree(pid))
 
 
-def _uvicorn(application: str) -> str:
-    return f"uvicorn {application} --workers {WORKERS} --port $PORT --no-access-log"
-
-
 def _tree(pid: int) -> list[psutil.Process]:
     root = psutil.Process(pid)
     return [root, *root.children(recursive=True)]
-
-
-@contextmanager
-def _running(name: str, command: str, folder: Path, environ: Mapping[str, str]) -> Iterator[Server]:
-    """Run a command on a free port, with the settings that Heroku would give."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "PORT": str(port),
-        "WEB_CONCURRENCY": str(WORKERS),
-        "DB_POOL_SIZE": str(POOL_SIZE),
-        "APP_ENV": "production",
-        **environ,
-    }
-    postgres = environ.get("DATABASE_URL")
-    postgres_pid = database.postgres_pid(postgres) if postgres else None
-    with tempfile.TemporaryFile("a+b") as log:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            ["sh", "-c", f"exec {command}"], cwd=folder, env=settings, stdout=log, stderr=log
-        )
-        server = Server(name, f"http://127.0.0.1:{port}", process.pid, postgres_pid, log)
-        try:
-            while not server.responds():
-                if process.poll() is not None or time.perf_counter() > started + START_TIMEOUT:
-                    log.seek(0)
-                    sys.exit(f"{name} does not respond:\n{log.read().decode()[-2000:]}")
-                time.sleep(0.001)
-            seconds = time.perf_counter() - started
-            # Every worker is to have started, and to listen for changes.
-            time.sleep(1.0)
-            yield server._replace(start_seconds=seconds)
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()

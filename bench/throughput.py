@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from functools import partial
 
 from bench import database, load, report, servers
 from bench.database import SMALL, Setting
@@ -22,7 +23,11 @@ def run_reads(setting: Setting) -> Reads:
         url = stack.enter_context(setting.database())
         ours = stack.enter_context(servers.ours(url))
         sizes = " ".join(f"{path}={_size(ours, path)}" for path in PATHS)
-        peers = (servers.uvicorn(sizes), servers.gunicorn(sizes), servers.fastapi(url))
+        peers = (
+            servers.running("uvicorn, a constant", servers.UVICORN, SIZES=sizes),
+            servers.running("gunicorn, a constant", servers.GUNICORN, SIZES=sizes),
+            servers.running("FastAPI + asyncpg", servers.FASTAPI, DATABASE_URL=url),
+        )
         everyone = [ours, *map(stack.enter_context, peers)]
         if setting.node_url:
             everyone.append(servers.node(setting.node_url, setting.node_database))
@@ -30,42 +35,33 @@ def run_reads(setting: Setting) -> Reads:
             database.fill(setting.node_database, SMALL)
         for path in PATHS:
             for server in everyone:
-                load.wrk(server.url + path, 1)  # warms up
+                load.get(server, 1, path)  # warms up
             for kind, headers in KINDS.items():
                 report.progress(f"GET {path}, {kind}")
-
-                def read(server: Server) -> Load:
-                    return load.wrk(server.url + path, setting.seconds, headers=headers)  # noqa: B023
-
+                read = partial(load.get, path=path, headers=headers)
                 loads[kind][f"GET {path}"] = load.alternate(setting, everyone, read)
     for kind in KINDS:
-        report.comparison(f"Reads, {kind}: {load.CONNECTIONS} connections, {sizes}", loads[kind])
+        report.comparison(f"Reads, {kind}", loads[kind])
     return loads
 
 
 def run_writes(setting: Setting) -> None:
     """Measure PUT; print the table."""
+    fastapi = partial(servers.running, command=servers.FASTAPI)
     # The other database has the same triggers, but no server listens to their notifications.
     with (
         setting.database() as url,
         setting.database() as other_url,
         servers.ours(url) as ours,
-        servers.fastapi(url, "FastAPI + asyncpg, same database") as peer,
-        servers.fastapi(other_url, "FastAPI + asyncpg, nobody listens") as other_peer,
+        fastapi("FastAPI + asyncpg, same database", DATABASE_URL=url) as peer,
+        fastapi("FastAPI + asyncpg, nobody listens", DATABASE_URL=other_url) as other_peer,
     ):
         report.progress("PUT")
-
-        def write(server: Server) -> Load:
-            return load.put(server, setting.seconds)
-
         everyone = (ours, peer, other_peer)
         for server in everyone:
-            write(server)  # warms up
-        loads = load.alternate(setting, everyone, write)
-    title = (
-        f"Writes: {load.CONNECTIONS} connections, {servers.POOL_SIZE} of each worker to PostgreSQL"
-    )
-    report.comparison(title, {"PUT /api/appointments/<id>": loads})
+            load.put(server, 1)  # warms up
+        loads = load.alternate(setting, everyone, load.put)
+    report.comparison("Writes", {"PUT /api/appointments/<id>": loads})
 
 
 def _size(server: Server, path: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +33,8 @@ def run(setting: Setting) -> None:
         with setting.database(week) as url, servers.ours(url) as server:
             figures = {
                 **_first_reads(server, week),
-                **_under_load(server, week, setting.seconds),
-                **_ageing(server, setting.seconds),
+                **_under_load(server, week, 3 * setting.seconds),
+                **_ageing(server, 3 * setting.seconds),
             }
         if setting.node_url and setting.node_database:
             database.fill(setting.node_database, week)
@@ -64,13 +63,9 @@ def _first_reads(server: Server, week: Week | None) -> dict[str, str]:
 
 
 def _book(writer: HTTPConnection, number: int, week: Week) -> bool:
-    interview = {"student": f"Student {time.monotonic_ns()}", "interviewer": 1}
-    body = json.dumps({"interview": interview})
-    path = f"/api/appointments/{1 + number * 37 % week.appointments}"
-    writer.request("PUT", path, body, {"Content-Type": "application/json"})
-    response = writer.getresponse()
-    response.read()
-    return response.status == 204
+    """Book another appointment than the last time, for another student."""
+    appointment_id = 1 + number * 37 % week.appointments
+    return load.book(writer, appointment_id, f"Student {time.monotonic_ns()}")
 
 
 def _under_load(server: Server, week: Week, seconds: int) -> dict[str, str]:

@@ -28,8 +28,9 @@ end
 function done(summary, latency, requests)
   local seconds, errors = summary.duration / 1e6, summary.errors
   io.write(string.format(
-    '{"rate": %f, "p50": %f, "p99": %f, "errors": %d}\n',
-    summary.requests / seconds, latency:percentile(50) / 1e6, latency:percentile(99) / 1e6,
+    '{"requests": %d, "rate": %f, "p50": %f, "p99": %f, "errors": %d}\n',
+    summary.requests, summary.requests / seconds,
+    latency:percentile(50) / 1e6, latency:percentile(99) / 1e6,
     errors.connect + errors.read + errors.write + errors.status + errors.timeout
   ))
 end
