@@ -12,7 +12,8 @@ function init(args)
         '{"interview":{"student":"Student %d","interviewer":%d}}',
         math.random(1000000), math.random(tonumber(args[3]))
       )
-      return wrk.format("PUT", "/api/appointments/" .. math.random(tonumber(args[2])), headers, body)
+      local path = "/api/appointments/" .. math.random(tonumber(args[2]))
+      return wrk.format("PUT", path, headers, body)
     end
   elseif args[1] == "paced" then
     local turn = 0
