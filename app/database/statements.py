@@ -38,7 +38,7 @@ class CommitObserver(Protocol):
         """Called instead if the outcome stays unknown: the write is given up."""
 
 
-def init_app(app: Flask, commits: CommitObserver | None = None) -> None:
+def init_app(app: Flask, commits: CommitObserver) -> None:
     """Give the application its pool. Connects to nothing."""
     app.extensions["pool"] = Pool(app.config["DATABASE"], app.config["DB_POOL_SIZE"])
     app.extensions["commits"] = commits
@@ -94,7 +94,7 @@ class _Write:
     """
 
     def __init__(
-        self, statement: str, parameters: Mapping[str, Any], commits: CommitObserver | None
+        self, statement: str, parameters: Mapping[str, Any], commits: CommitObserver
     ) -> None:
         self._statement = statement
         self._parameters = parameters
@@ -132,18 +132,16 @@ class _Write:
         return row
 
     def _begin_commit(self, commit: _Commit) -> None:
-        if self._commits:
-            self._commits.commit_begun(int(commit.row.transaction_id))
+        self._commits.commit_begun(int(commit.row.transaction_id))
         self._in_flight = commit
 
     def _finish_commit(self) -> None:
         self._in_flight = None
-        if self._commits:
-            self._commits.commit_finished()
+        self._commits.commit_finished()
 
     def abandon_commit(self) -> None:
         """Give up a commit whose outcome is unknown, if there is one."""
-        if self._in_flight and self._commits:
+        if self._in_flight:
             self._commits.commit_abandoned(int(self._in_flight.row.transaction_id))
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conftest import ask, booking, connected, wait_for
+from tests.support.database import connected
+from tests.support.http import ask, booking
+from tests.support.waiting import wait_for
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 

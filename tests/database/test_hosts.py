@@ -12,8 +12,7 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from app.database import pool
-from tests.faults import as_url
-
+from tests.support.database import as_url
 
 A_1 = {"host": "a", "port": "1"}
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Server, ask
 from tests.fairness.attackers import LISTENERS
 from tests.fairness.measures import Bystanders, attackers
+from tests.support.http import ask
+from tests.support.server import Server
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 

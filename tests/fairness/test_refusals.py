@@ -13,8 +13,12 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from tests.conftest import ROOT, Server, ask, free_port, reseed, wait_for
 from tests.fairness.attackers import HANDSHAKE
+from tests.support.database import reseed
+from tests.support.development import ROOT, free_port
+from tests.support.http import ask
+from tests.support.server import Server
+from tests.support.waiting import wait_for
 
 GZIP_CHUNKED = (
     b"%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
