@@ -164,12 +164,13 @@ CHANGES = st.lists(
 
 
 def check_mutations(pair: Pair, count: int) -> None:
-    @hypothesis.settings(max_examples=count, deadline=None, database=None)
-    @hypothesis.given(CHANGES)
-    def check(changes: Any) -> None:
+    def check(changes: list[tuple[int, int, bytes]]) -> None:
         compare(pair, mutated(changes))
 
-    check()
+    settings = hypothesis.settings(
+        max_examples=count, deadline=None, derandomize=True, database=None
+    )
+    settings(hypothesis.given(CHANGES)(check))()
 
 
 def test_mutated_requests_get_the_same_bytes(pair: Pair) -> None:
