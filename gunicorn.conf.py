@@ -61,6 +61,12 @@ logconfig_dict = LOGGING
 data_version.share()
 
 
+def on_starting(server: Any) -> None:
+    """Refuse TLS, which is for the router or proxy in front."""
+    if server.cfg.is_ssl:
+        sys.exit("Not started: the server has no TLS; put a proxy in front of it.")
+
+
 def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
     """Refuse more workers than share the data version (SIGTTIN, `--workers`)."""
     if new_value > data_version.MAX_WORKERS:

@@ -13,13 +13,16 @@ from __future__ import annotations
 import contextlib
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import gevent
+from gevent.event import Event
+from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.glogging import Logger as GunicornLogger
-from gunicorn.workers import ggevent
+from gunicorn.workers.ggevent import GeventWorker
 
 from app import logs
 from app.server.connection import STOP_TIMEOUT, Connection
@@ -28,6 +31,8 @@ from app.server.refusals import refuse
 
 # Seconds between two looks at which connections have waited long enough.
 SWEEP_INTERVAL = 0.5
+# Seconds between two signs of life to gunicorn's master process.
+NOTIFY_INTERVAL = 1.0
 
 
 class Logger(GunicornLogger):  # type: ignore[misc]
@@ -63,7 +68,7 @@ class DrainingServer(StreamServer):
         super().close()
 
 
-class Worker(ggevent.GeventWorker):  # type: ignore[misc]
+class Worker(GeventWorker):  # type: ignore[misc]
     """The worker class of `gunicorn.conf.py`."""
 
     fast_path: FastPath
@@ -72,23 +77,44 @@ class Worker(ggevent.GeventWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # The connections that wait for a request.
         self.waiting: set[Connection] = set()
-
-    def init_process(self) -> None:
-        """Start the process; gunicorn creates the server class that it finds in its module."""
-        ggevent.StreamServer = DrainingServer
-        super().init_process()
+        self._has_to_stop = Event()
 
     def run(self) -> None:
         """Serve until the worker is stopped."""
         entries = self.wsgi.extensions["cache"].entries
         self.fast_path = FastPath(entries, self.wsgi.config["CORS_ORIGINS"])
+        connections = Pool(self.worker_connections)
+        servers = [self._start_server(listener, connections) for listener in self.sockets]
         gevent.spawn(self._sweep)
-        super().run()
+        while self.alive:
+            self.notify()
+            self._has_to_stop.wait(NOTIFY_INTERVAL)
+        for server in servers:
+            server.close()
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        while connections and time.monotonic() < deadline:
+            self.notify()
+            gevent.sleep(0.05)
+        for server in servers:
+            server.stop(timeout=1)
+
+    def _start_server(self, listener: Any, connections: Pool) -> DrainingServer:
+        server = DrainingServer(
+            listener,
+            # The name now: a connection may be accepted just before the listener is closed.
+            handle=partial(self.handle, listener.getsockname()),
+            spawn=connections,
+        )
+        if self.cfg.workers > 1:
+            # Leaves the next connection to the others.
+            server.max_accept = 1
+        server.start()
+        return server
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve a connection until it closes."""
+        """Serve a connection, accepted at a listener of this name, until it closes."""
         try:
-            Connection(self, listener.getsockname(), client, addr).serve()
+            Connection(self, listener, client, addr).serve()
         except gevent.GreenletExit:
             pass  # the worker has waited for it long enough
         except TimeoutError as error:
@@ -107,6 +133,7 @@ class Worker(ggevent.GeventWorker):  # type: ignore[misc]
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: finish the requests under way, close every other connection."""
         super().handle_exit(sig, frame)
+        self._has_to_stop.set()
         if self.booted:
             gevent.spawn(self._stop)
 
