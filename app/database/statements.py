@@ -8,7 +8,8 @@ exactly once, even if the connection breaks during its COMMIT.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import psycopg2
@@ -38,7 +39,7 @@ class CommitObserver(Protocol):
         """Called instead if the outcome stays unknown: the write is given up."""
 
 
-def init_app(app: Flask, commits: CommitObserver) -> None:
+def init_app(app: Flask, commits: CommitObserver | None = None) -> None:
     """Give the application its pool. Connects to nothing."""
     app.extensions["pool"] = Pool(app.config["DATABASE"], app.config["DB_POOL_SIZE"])
     app.extensions["commits"] = commits
@@ -78,6 +79,22 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
         write.abandon_commit()
 
 
+@contextmanager
+def committing(transaction_id: int) -> Iterator[None]:
+    """Report a COMMIT to the observer, for a transaction that is not executed again."""
+    commits: CommitObserver | None = current_app.extensions["commits"]
+    if commits is None:
+        yield
+        return
+    commits.commit_begun(transaction_id)
+    try:
+        yield
+    except BaseException:
+        commits.commit_abandoned(transaction_id)
+        raise
+    commits.commit_finished()
+
+
 class _Commit(NamedTuple):
     """A COMMIT that was sent: what its transaction returned, and when its server started."""
 
@@ -94,7 +111,7 @@ class _Write:
     """
 
     def __init__(
-        self, statement: str, parameters: Mapping[str, Any], commits: CommitObserver
+        self, statement: str, parameters: Mapping[str, Any], commits: CommitObserver | None
     ) -> None:
         self._statement = statement
         self._parameters = parameters
@@ -132,16 +149,18 @@ class _Write:
         return row
 
     def _begin_commit(self, commit: _Commit) -> None:
-        self._commits.commit_begun(int(commit.row.transaction_id))
+        if self._commits:
+            self._commits.commit_begun(int(commit.row.transaction_id))
         self._in_flight = commit
 
     def _finish_commit(self) -> None:
         self._in_flight = None
-        self._commits.commit_finished()
+        if self._commits:
+            self._commits.commit_finished()
 
     def abandon_commit(self) -> None:
         """Give up a commit whose outcome is unknown, if there is one."""
-        if self._in_flight:
+        if self._in_flight and self._commits:
             self._commits.commit_abandoned(int(self._in_flight.row.transaction_id))
 
 

@@ -21,7 +21,7 @@ from tests.support.waiting import wait_for
 ARCHIE = {"student": "Archie Cohen", "interviewer": 1}
 ADA = {"student": "Ada", "interviewer": 2}
 # Comes after everything that was committed before it.
-MARK = Change(9)
+MARK = Change(9, xmin=9)
 # A change of a table other than `interviews`.
 TABLE = (None, None)
 

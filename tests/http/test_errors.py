@@ -139,8 +139,10 @@ def test_test_error_fails_every_put_and_delete(app: Flask, make_app: MakeApp, va
     assert client.get("/api/days").status_code == 200
 
 
-@pytest.mark.parametrize("value", ["", " ", "0", "false", "no", "off", "2", "y", "t", "enabled"])
-def test_any_other_test_error_is_off(app: Flask, make_app: MakeApp, value: str) -> None:
+@pytest.mark.parametrize("value", ["", " ", "0", "false", "no", "off", "FALSE"])
+def test_test_error_is_off_when_it_is_blank_or_false(
+    app: Flask, make_app: MakeApp, value: str
+) -> None:
     client = make_app(TEST_ERROR=value).test_client()
     assert client.put("/api/appointments/2", data=GOOD, headers=JSON).status_code == 204
     assert client.delete("/api/appointments/1").status_code == 204
