@@ -12,12 +12,11 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import statements
-from tests.conftest import booking
-from tests.faults import Proxy
+from tests.support.database import Sql
+from tests.support.http import booking
+from tests.support.proxy import Proxy
 
-Sql = Callable[..., list[tuple[Any, ...]]]
-
-BEGUN, FINISHED = "begun", "finished"
+BEGUN, FINISHED, ABANDONED = "begun", "finished", "abandoned"
 PATH = "/api/appointments/2"
 
 
@@ -40,6 +39,10 @@ class Recorder:
     def commit_finished(self) -> None:
         self._note(FINISHED)
 
+    def commit_abandoned(self, transaction_id: int) -> None:
+        assert transaction_id == self.transaction_ids[-1]
+        self._note(ABANDONED)
+
     def _note(self, call: str) -> None:
         self.calls.append(call)
         self.commits.append(self._proxy.count(b"COMMIT"))
@@ -57,7 +60,7 @@ def client(app: Flask, proxy: Proxy, recorder: Recorder) -> Iterator[FlaskClient
     app = create_app({"DATABASE_URL": proxy.url, "APP_ENV": "test"})
     statements.init_app(app, recorder)
     yield app.test_client()
-    app.extensions["changes"].stop()
+    app.extensions["change_listener"].stop()
 
 
 @pytest.mark.parametrize(

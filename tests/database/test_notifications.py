@@ -12,9 +12,11 @@ from flask import Flask
 from websockets.sync.client import connect
 
 from app.database import pool, schema
-from tests.conftest import Server, ask, booking, connected, wait_for
+from tests.support.database import Sql, connected
+from tests.support.http import ask, booking
+from tests.support.server import Server
+from tests.support.waiting import wait_for
 
-Sql = Callable[..., list[tuple[Any, ...]]]
 Received = Callable[[], list[Any]]
 
 BOOK_2 = "INSERT INTO interviews (student, interviewer_id, appointment_id) VALUES ('Ada', 2, 2)"

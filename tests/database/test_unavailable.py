@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -12,10 +12,9 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import schema
-from tests.conftest import booking, connected
-from tests.faults import Postgres
-
-Sql = Callable[..., list[tuple[Any, ...]]]
+from tests.support.database import Sql, connected
+from tests.support.http import booking
+from tests.support.postgres import Postgres
 
 PATH = "/api/appointments/2"
 
@@ -58,7 +57,7 @@ def client_of_it(postgres_with_a_short_queue: Postgres) -> Iterator[FlaskClient]
     with app.app_context():
         schema.reset()
     yield app.test_client()
-    app.extensions["changes"].stop()
+    app.extensions["change_listener"].stop()
 
 
 def test_a_full_queue_of_notifications(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -13,9 +13,8 @@ import pytest
 from flask import Flask
 
 from app.database import pool, schema
-from tests.conftest import connected, wait_for
-
-Sql = Callable[..., list[tuple[Any, ...]]]
+from tests.support.database import Sql, connected
+from tests.support.waiting import wait_for
 
 CREATE = (schema.SCHEMA / "create.sql").read_text()
 DROP = (schema.SCHEMA / "drop.sql").read_text()

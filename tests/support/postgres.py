@@ -17,11 +17,11 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
         self.url = f"postgresql://postgres@/postgres?host={folder}&port=5432"
-        self._folder = folder
+        self.folder = folder
 
     @contextmanager
     def running(self) -> Iterator[Postgres]:
-        with embedded_postgres.running(self._folder, self._folder):
+        with embedded_postgres.running(self.folder, self.folder):
             try:
                 yield self
             finally:
@@ -30,7 +30,7 @@ class Postgres:
 
     def control(self, *arguments: str) -> None:
         """Run pg_ctl and wait for what it does."""
-        log = str(self._folder / "log")
+        log = str(self.folder / "log")
         options = ["-w", "-D", str(self.data), "-l", log, *arguments]
         command = embedded_postgres.command("pg_ctl", self.data, *options)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")

@@ -43,6 +43,16 @@ def memory(pids: list[int]) -> int:
     return sum(psutil.Process(pid).memory_info().rss for pid in pids)
 
 
+def connected_to(pids: Iterable[int], port: int) -> int:
+    """Return which process serves the client whose end of a TCP connection has this port."""
+    psutil = _psutil()
+    for pid in pids:
+        for connection in psutil.Process(pid).net_connections("tcp"):
+            if connection.raddr and connection.raddr.port == port:
+                return pid
+    raise AssertionError(f"nobody is connected to port {port}")
+
+
 @contextmanager
 def frozen(pids: Iterable[int]) -> Iterator[None]:
     """Stop processes where they are; they go on at the end of the block."""

@@ -7,17 +7,29 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from psycopg2.extensions import parse_dsn
 
 from tests.support.database import as_url
 
 
+class Hold(NamedTuple):
+    """One statement, or the reply to it, that waits until the test lets it pass."""
+
+    text: bytes
+    is_reply: bool
+    hangs_up: bool
+    reached: threading.Event
+    passes: threading.Event
+
+
 class Proxy:
     """A bad network between the application and PostgreSQL.
 
-    It notes what passes; it can lose a kind of message, and break the connection
-    on a statement, before or after PostgreSQL has carried it out.
+    It notes which statements pass. It can lose a kind of message, break the connection
+    on a statement, before or after PostgreSQL has carried it out, and hold back a
+    statement or its reply.
     """
 
     def __init__(self, dsn: str, folder: Path) -> None:
@@ -31,16 +43,39 @@ class Proxy:
         self.loses = b""
         self.breaks_before: list[bytes] = []
         self.breaks_after: list[bytes] = []
+        self._holds: list[Hold] = []
+        self._all_holds: list[Hold] = []
+        self._lock = threading.Lock()
+        self._open = 0
+        self.most_open = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for hold in self._all_holds:
+            hold.passes.set()
 
     def count(self, text: bytes) -> int:
-        """How many statements with this text passed."""
+        """Return how many statements with this text passed."""
         return sum(text in statement for statement in self.statements)
+
+    def hold(self, text: bytes, *, hangs_up: bool = False) -> Hold:
+        """Hold back the next statement with this text; it still reaches PostgreSQL later.
+
+        With `hangs_up`, the application loses its connection at once.
+        """
+        return self._add(Hold(text, False, hangs_up, threading.Event(), threading.Event()))
+
+    def hold_reply(self, text: bytes) -> Hold:
+        """Hold back the reply to the next statement with this text."""
+        return self._add(Hold(text, True, False, threading.Event(), threading.Event()))
+
+    def _add(self, hold: Hold) -> Hold:
+        self._holds.append(hold)
+        self._all_holds.append(hold)
+        return hold
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -56,35 +91,66 @@ class Proxy:
         return server
 
     def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError), client, self._connect() as server:
-            unread = b""
-            is_breaking = False
-            while True:
-                ready, _, _ = select.select([client, server], [], [])
-                if client in ready:
-                    data = client.recv(65536)
-                    self.statements.append(data)
-                    if not data or _take(self.breaks_before, data):
-                        return
-                    is_breaking = _take(self.breaks_after, data)
-                    server.sendall(data)
-                if server in ready:
-                    data = server.recv(65536)
-                    if not data or is_breaking:
-                        return
-                    unread += data
-                    kept = b""
-                    # A message is a letter, its length without the letter, and so many bytes.
-                    while len(unread) >= 5 and len(unread) > (
-                        length := int.from_bytes(unread[1:5], "big")
-                    ):
-                        message, unread = unread[: length + 1], unread[length + 1 :]
-                        kept += message if message[:1] not in self.loses else b""
-                    client.sendall(kept)
+        with self._lock:
+            self._open += 1
+            self.most_open = max(self.most_open, self._open)
+        try:
+            with suppress(OSError), client, self._connect() as server:
+                self._pass_on(client, server)
+        finally:
+            with self._lock:
+                self._open -= 1
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        unread = b""
+        is_breaking = False
+        while True:
+            ready, _, _ = select.select([client, server], [], [])
+            if client in ready:
+                data = client.recv(65536)
+                self.statements.append(data)
+                if not data or _take(self.breaks_before, data):
+                    return
+                is_breaking = _take(self.breaks_after, data)
+                hold = self._hold_of(data)
+                if hold and not hold.is_reply:
+                    _wait(hold, client)
+                server.sendall(data)
+                if hold and hold.is_reply:
+                    _wait(hold, client)
+            if server in ready:
+                data = server.recv(65536)
+                if not data or is_breaking:
+                    return
+                unread += data
+                kept = b""
+                # A message is a letter, its length without the letter, and so many bytes.
+                while len(unread) >= 5 and len(unread) > (
+                    length := int.from_bytes(unread[1:5], "big")
+                ):
+                    message, unread = unread[: length + 1], unread[length + 1 :]
+                    kept += message if message[:1] not in self.loses else b""
+                client.sendall(kept)
+
+    def _hold_of(self, data: bytes) -> Hold | None:
+        """Return what holds back this statement, or the reply to it."""
+        with self._lock:
+            for hold in self._holds:
+                if hold.text in data:
+                    self._holds.remove(hold)
+                    return hold
+        return None
+
+
+def _wait(hold: Hold, client: socket.socket) -> None:
+    if hold.hangs_up:
+        client.shutdown(socket.SHUT_RDWR)
+    hold.reached.set()
+    hold.passes.wait(30)
 
 
 def _take(texts: list[bytes], data: bytes) -> bool:
-    """Whether the data holds one of these, which then has served."""
+    """Whether the data contains one of these texts, which is then removed."""
     for text in texts:
         if text in data:
             texts.remove(text)

@@ -1,0 +1,177 @@
+"""Reads are right while a COMMIT is in flight: late, without a reply, or from a killed worker.
+
+The proxy between the server and PostgreSQL holds back the COMMIT or its reply.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.support.database import Sql
+from tests.support.http import ask, booking
+from tests.support.processes import connected_to
+from tests.support.proxy import Hold, Proxy
+from tests.support.server import Serve, Server
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
+
+# Of every list, on connections that go to either worker.
+READS = 8
+
+
+def students(server: Server) -> set[str | None]:
+    """Return who some reads show in appointment 2."""
+    shown = set()
+    for _ in range(READS):
+        response = ask(server, "GET", "/api/appointments")
+        assert response.status == 200
+        interview = response.json["2"]["interview"]
+        shown.add(interview and interview["student"])
+    return shown
+
+
+def free_spots(server: Server) -> set[int]:
+    """Return how many free spots some reads show on the day of appointment 2."""
+    responses = [ask(server, "GET", "/api/days") for _ in range(READS)]
+    assert {response.status for response in responses} == {200}
+    return {response.json[0]["spots"] for response in responses}
+
+
+@pytest.fixture
+def server(serve: Serve, app: Flask, proxy: Proxy) -> Server:
+    """A server behind the proxy, with the lists cached in both workers."""
+    server = serve(DATABASE_URL=proxy.url)
+    assert students(server) == {None}
+    return server
+
+
+def book(server: Server, student: str, statuses: list[int]) -> None:
+    statuses.append(ask(server, "PUT", "/api/appointments/2", booking(student)).status)
+
+
+def test_while_a_commit_is_in_flight_reads_show_what_was_before_and_then_what_is(
+    server: Server, proxy: Proxy
+) -> None:
+    commit = proxy.hold(b"COMMIT")
+    statuses: list[int] = []
+    with Threads() as threads:
+        threads.start(book, server, "Ada", statuses)
+        assert commit.reached.wait(5)
+        assert students(server) == {None}
+        assert free_spots(server) == {1}
+        commit.passes.set()
+    assert statuses == [204]
+    assert students(server) == {"Ada"}
+    assert free_spots(server) == {0}
+
+
+def test_after_a_commit_whose_reply_is_lost_no_read_is_stale(server: Server, proxy: Proxy) -> None:
+    with Threads() as readers:
+        for _ in range(4):
+            readers.repeat(students, server)
+        for turn in range(20):
+            proxy.breaks_after.append(b"COMMIT")
+            response = ask(server, "PUT", "/api/appointments/2", booking(str(turn)))
+            assert response.status == 204
+            assert students(server) == {str(turn)}
+    assert proxy.count(b"pg_xact_status") >= 20
+
+
+def test_after_a_commit_that_outlives_its_connection_no_read_is_stale(
+    server: Server, proxy: Proxy
+) -> None:
+    succeeded = 0
+    with Threads() as readers:
+        for _ in range(4):
+            readers.repeat(students, server)
+        for turn in range(10):
+            commit = proxy.hold(b"COMMIT", hangs_up=True)
+            statuses: list[int] = []
+            with Threads() as threads:
+                threads.start(book, server, str(turn), statuses)
+                assert commit.reached.wait(5)
+                time.sleep(0.1)
+                commit.passes.set()
+            # 503: the server gave up before the COMMIT passed.
+            assert statuses[0] in {204, 503}
+            if statuses == [204]:
+                succeeded += 1
+                assert students(server) == {str(turn)}
+    assert succeeded
+
+
+def _kill_the_worker_that_commits(server: Server, commit: Hold) -> None:
+    """Send a booking, and kill its worker while the COMMIT is held back."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        body = json.dumps(booking("Ada"))
+        connection.request("PUT", "/api/appointments/2", body, {"Content-Type": "application/json"})
+        assert commit.reached.wait(5)
+        port = connection.sock.getsockname()[1]
+        os.kill(connected_to(server.workers, port), signal.SIGKILL)
+        with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
+            connection.getresponse()
+
+
+def _booked(sql: Sql) -> bool:
+    return sql("SELECT student FROM interviews WHERE appointment_id = 2") == [("Ada",)]
+
+
+def test_a_worker_killed_before_the_reply_to_its_commit_leaves_no_stale_read(
+    server: Server, proxy: Proxy, sql: Sql
+) -> None:
+    workers = server.workers
+    commit = proxy.hold_reply(b"COMMIT")
+    _kill_the_worker_that_commits(server, commit)
+    wait_for(lambda: _booked(sql))
+    until = time.monotonic() + 3
+    while time.monotonic() < until or set(server.workers) == set(workers):
+        assert students(server) == {"Ada"}
+        assert free_spots(server) == {0}
+
+
+@pytest.mark.parametrize("delay", [0.0, 3.0], ids=["at once", "after its worker was replaced"])
+def test_a_commit_that_outlives_its_worker_is_seen_within_a_second(
+    server: Server, proxy: Proxy, sql: Sql, delay: float
+) -> None:
+    commit = proxy.hold(b"COMMIT")
+    _kill_the_worker_that_commits(server, commit)
+    until = time.monotonic() + delay
+    while time.monotonic() < until:
+        assert students(server) == {None}
+    commit.passes.set()
+    wait_for(lambda: _booked(sql))
+    time.sleep(1)
+    for _ in range(5):
+        assert students(server) == {"Ada"}
+        assert free_spots(server) == {0}
+
+
+def test_a_writer_that_waits_for_a_row_lock_does_not_keep_reads_from_the_cache(
+    server: Server, proxy: Proxy, sql: Sql
+) -> None:
+    def queries() -> int:
+        return proxy.count(b"available_interviewers")
+
+    free_spots(server)
+    sql("BEGIN; UPDATE interviews SET student = 'Eve' WHERE appointment_id = 1")
+    with Threads() as threads:
+        threads.start(ask, server, "PUT", "/api/appointments/1", booking("Ada"))
+        wait_for(lambda: sql("SELECT FROM pg_locks WHERE NOT granted"))
+        before = queries()
+        started = time.monotonic()
+        responses: list[Any] = [ask(server, "GET", "/api/days") for _ in range(200)]
+        seconds = time.monotonic() - started
+        assert sql("SELECT FROM pg_locks WHERE NOT granted")
+        sql("ROLLBACK")
+    assert {response.status for response in responses} == {200}
+    # Each worker asks PostgreSQL again once a second.
+    assert queries() - before <= 2 * (1 + seconds)

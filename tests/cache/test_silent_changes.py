@@ -1,0 +1,77 @@
+"""Changes without a notification: reads show them after a second, sockets within five."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+from flask import Flask
+
+from tests.support.database import Sql, connected
+from tests.support.http import ask
+from tests.support.server import Serve, Server
+from tests.support.websocket import frame, open_socket, until
+
+CANCEL = "DELETE FROM interviews WHERE appointment_id = 1"
+EDIT = "UPDATE interviews SET student = 'Eve' WHERE appointment_id = 1"
+BOOK = "INSERT INTO interviews (student, interviewer_id, appointment_id) VALUES ('Eve', 1, 1)"
+
+REPLICA = "BEGIN; SET LOCAL session_replication_role = replica; {}; COMMIT"
+DISABLED = (
+    "BEGIN; ALTER TABLE interviews DISABLE TRIGGER USER; {};"
+    " ALTER TABLE interviews ENABLE TRIGGER USER; COMMIT"
+)
+Change = Callable[[Sql, str], object]
+
+
+def by(statement: str) -> Change:
+    return lambda sql, _: sql(statement)
+
+
+def truncate_under_an_old_snapshot(sql: Sql, url: str) -> None:
+    """The snapshot is older than the booking, so a trigger that looks with it sees nothing."""
+    with connected(url) as other:
+        sql(CANCEL)
+        other("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM interviews")
+        sql(BOOK)
+        other("TRUNCATE interviews; COMMIT")
+
+
+CHANGES = [
+    pytest.param(by(REPLICA.format(EDIT)), "Eve", id="edited as a replica"),
+    pytest.param(by(REPLICA.format(CANCEL)), None, id="cancelled as a replica"),
+    pytest.param(
+        by(REPLICA.format(f"{CANCEL}; {BOOK}")), "Eve", id="cancelled and booked as a replica"
+    ),
+    pytest.param(by(DISABLED.format(EDIT)), "Eve", id="edited with triggers disabled"),
+    pytest.param(by(DISABLED.format(CANCEL)), None, id="cancelled with triggers disabled"),
+    pytest.param(truncate_under_an_old_snapshot, None, id="truncated under an old snapshot"),
+]
+
+
+@pytest.fixture
+def server(serve: Serve, app: Flask) -> Server:
+    return serve()
+
+
+def student(server: Server) -> str | None:
+    interview = ask(server, "GET", "/api/appointments").json["1"]["interview"]
+    return interview["student"] if interview else None
+
+
+@pytest.mark.parametrize(("change", "expected"), CHANGES)
+def test_every_read_shows_it_after_a_second_and_every_socket_within_five(
+    server: Server, sql: Sql, database_url: str, change: Change, expected: str | None
+) -> None:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(open_socket(server)) for _ in range(4)]
+        # Both workers have the list in their caches.
+        assert {student(server) for _ in range(8)} == {"Archie Cohen"}
+        change(sql, database_url)
+        changed_at = time.monotonic()
+        time.sleep(1)
+        assert {student(server) for _ in range(8)} == {expected}
+        for socket in sockets:
+            until(socket, frame(1, expected), changed_at + 5 - time.monotonic())
