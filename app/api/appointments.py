@@ -169,9 +169,12 @@ def _preconditions() -> Preconditions:
     An appointment has no entity tag. So a list of tags in `If-None-Match` always passes,
     and one in `If-Match` never does, as if the appointment had to be both.
     """
+    if_match, if_none_match = (
+        request.headers.get(name, "").strip() for name in ("If-Match", "If-None-Match")
+    )
     must_be_booked = "If-Match" in request.headers
-    has_tags = must_be_booked and not request.if_match.star_tag
-    return Preconditions(must_be_booked, has_tags or request.if_none_match.star_tag)
+    has_tags = must_be_booked and if_match != "*"
+    return Preconditions(must_be_booked, has_tags or if_none_match == "*")
 
 
 def _precondition_failed() -> PreconditionFailed:

@@ -7,6 +7,7 @@ without an error, and does not notice a body that is shorter than its Content-Le
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import NoReturn
 
@@ -54,7 +55,9 @@ def _read_bytes() -> bytes:
         body = request.environ["wsgi.input"].read(MAX_BYTES + 1 if declared is None else declared)
     except TimeoutError:
         raise RequestTimeout("The body did not arrive in time.") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.EMSGSIZE:
+            raise RequestEntityTooLarge("The body's chunks are too many.") from None
         raise BadRequest("The body's transfer coding is broken.") from None
     if len(body) > MAX_BYTES:
         raise RequestEntityTooLarge(f"A body may have at most {MAX_BYTES} bytes.")

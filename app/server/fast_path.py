@@ -26,30 +26,21 @@ from app.http import response_headers
 # gunicorn allows a header line of this length, so no line of a shorter head is too long.
 MAX_HEAD_BYTES = 8190
 MAX_HEADERS = 100
-# What a response depends on. gunicorn joins repeated headers; this module declines them.
-UNDERSTOOD = {
-    b"host",
-    b"connection",
-    b"accept-encoding",
-    b"if-none-match",
-    b"origin",
-    b"x-request-id",
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-}
 # Headers that may change where a request ends or what it asks for.
-DECLINED = {
-    b"content-length",
-    b"content-type",
-    b"expect",
-    b"http2-settings",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-    b"x-forwarded-protocol",
-    b"x-forwarded-ssl",
-}
+DECLINED = frozenset(
+    {
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"http2-settings",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-forwarded-protocol",
+        b"x-forwarded-ssl",
+    }
+)
 # The bytes that both parsers accept in a head (RFC 9110, section 5.5).
 ALLOWED_BYTES = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
@@ -74,9 +65,7 @@ class FastPath:
         }
         self._origins = origins
         self._parser = HttpRequestParser(self)
-        self._headers: dict[bytes, str] = {}
-        self._count = 0
-        self._is_plain = True
+        self._headers: dict[bytes, bytes] = {}
 
     def respond(self, received: bytes, *, is_proxy_trusted: bool) -> Response | None:
         """Render the response to a request, or return None to decline it.
@@ -91,15 +80,14 @@ class FastPath:
         cached = entry.fresh()
         if cached is None or not self._parse(received):
             return None
-        headers = self._headers
-        is_https = is_proxy_trusted and headers.get(b"x-forwarded-proto") == "https"
+        is_https = is_proxy_trusted and self._header(b"x-forwarded-proto") == "https"
         representation = cached.select(
-            headers.get(b"if-none-match"), headers.get(b"accept-encoding")
+            self._header(b"if-none-match"), self._header(b"accept-encoding")
         )
         lines = self._header_lines(
-            representation, "https" if is_https else "http", headers.get(b"origin")
+            representation, "https" if is_https else "http", self._header(b"origin")
         )
-        request_id = response_headers.request_id(headers.get(b"x-request-id"))
+        request_id = response_headers.request_id(self._header(b"x-request-id"))
         return Response(
             b"%b%bX-Request-ID: %b\r\n\r\n%b"
             % (
@@ -111,21 +99,17 @@ class FastPath:
             target,
             int(representation.status[:3]),
             len(representation.body),
-            headers.get(b"x-forwarded-for"),
+            self._header(b"x-forwarded-for"),
             request_id,
         )
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header (a callback of the parser)."""
-        name = name.lower()
-        self._count += 1
-        if name in UNDERSTOOD:
-            if name in self._headers:
-                self._is_plain = False
-            self._headers[name] = value.decode("latin-1").strip(" \t")
-        elif name in DECLINED or b"_" in name:
-            # gunicorn has rules of its own for names with an underscore.
-            self._is_plain = False
+        self._headers[name.lower()] = value
+
+    def _header(self, name: bytes) -> str | None:
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1").strip(" \t")
 
     def _parse(self, received: bytes) -> bool:
         """Parse the head of a request; False to decline it."""
@@ -138,21 +122,23 @@ class FastPath:
             or received.translate(None, ALLOWED_BYTES)
         ):
             return False
-        self._headers = {}
-        self._count = 0
-        self._is_plain = True
+        headers = self._headers = {}
         try:
             self._parser.feed_data(received)
+            is_plain = (
+                # Each line is another header; gunicorn joins repeated ones.
+                len(headers) == received.count(b"\r\n") - 2
+                and len(headers) <= MAX_HEADERS
+                and DECLINED.isdisjoint(headers)
+                # gunicorn has rules of its own for names with an underscore.
+                and b"_" not in b"".join(headers)
+                and b"host" in headers
+                and (self._header(b"connection") or "keep-alive").lower() == "keep-alive"
+            )
         except (HttpParserError, HttpParserUpgrade):
-            self._is_plain = False
-        is_plain = (
-            self._is_plain
-            and self._count <= MAX_HEADERS
-            and b"host" in self._headers
-            and self._headers.get(b"connection", "keep-alive").lower() == "keep-alive"
-        )
+            is_plain = False
         if not is_plain:
-            # It may wait for a body, or for nothing more on this connection.
+            # The old one may wait for a body, or expect nothing more on a connection.
             self._parser = HttpRequestParser(self)
         return is_plain
 
