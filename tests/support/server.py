@@ -66,6 +66,7 @@ class Server:
             finally:
                 if self.process.poll() is None:
                     os.killpg(self.process.pid, signal.SIGKILL)
+                    self.process.wait()
         return time.monotonic() - started
 
 
