@@ -1,131 +1,89 @@
 """Many WebSockets held open by one thread, which notices when a message has reached all.
 
-Only what is needed of RFC 6455: the handshake, and the answer to a PING. It costs
-a few microseconds a socket, so that what is timed is the server.
+It implements only what is needed of RFC 6455, the handshake and the PONG, and takes
+a few microseconds a socket, so that the server's time is measured and not its own.
 """
 
 from __future__ import annotations
 
-import base64
-import os
 import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from urllib.parse import urlsplit
 
-# An empty PING as a server sends it, an empty PONG as a client does: masked, with zeros.
+from bench.load import book
+from bench.servers import Server
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+# An empty PING as a server sends it; an empty PONG as a client sends it, masked with zeros.
 PING = b"\x89\x00"
 PONG = b"\x8a\x80\x00\x00\x00\x00"
+TIMEOUT = 10.0
 
 
 class Audience:
-    """The sockets."""
+    """The sockets; a context manager that reads what arrives, and closes them at the end."""
 
-    def __init__(self) -> None:
+    def __enter__(self) -> Audience:
+        self._sockets: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
-        self._sockets: set[socket.socket] = set()
+        self._student = b"nobody"
+        self._waiting: set[socket.socket] = set()
+        self._received_at = 0.0
+        self._all_received = threading.Event()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+        return self
 
-    def __len__(self) -> int:
-        return len(self._sockets)
+    def __exit__(self, *exception: object) -> None:
+        self._closed.set()
+        self._thread.join()
+        for one in self._sockets:
+            one.close()
 
-    def join(self, url: str, count: int) -> None:
-        """Open more sockets; raises `ConnectionError` where one is refused."""
+    def join(self, server: Server, count: int) -> None:
+        """Open more sockets; raises `ConnectionError` if one is refused."""
+        parts = urlsplit(server.url)
         for _ in range(count):
-            one = _connect(url)
-            one.sendall(_handshake(url))
-            answer = b""
-            while b"\r\n\r\n" not in answer:
-                received = one.recv(4096)
-                if not received:
-                    break
-                answer += received
-            if not answer.startswith(b"HTTP/1.1 101"):
-                one.close()
-                raise ConnectionError(f"no WebSocket: {answer[:100]!r}")
-            one.setblocking(False)
-            self._sockets.add(one)
+            one = socket.create_connection((parts.hostname or "", parts.port or 80), TIMEOUT)
+            one.sendall(HANDSHAKE)
+            if not (response := one.recv(4096)).startswith(b"HTTP/1.1 101"):
+                raise ConnectionError(f"no WebSocket: {response[:100]!r}")
+            self._sockets.append(one)
             self._selector.register(one, selectors.EVENT_READ)
 
-    def time_until_told(self, url: str, request: bytes, token: bytes, within: float) -> float:
-        """Send a write that puts a token into everybody's next frame.
+    def time_broadcast(self, server: Server, student: str) -> float:
+        """Book an appointment; the seconds from the response until every socket has the frame.
 
-        Gives the seconds from its 204 until the last client has the frame: below
-        zero where that was before. Raises `TimeoutError` where somebody has not.
+        Negative if that was before the response. Raises `TimeoutError`.
         """
-        answered_at = told_at = 0.0
-        unaware = set(self._sockets)
-        deadline = time.perf_counter() + within
-        with _connect(url) as writer:
-            self._selector.register(writer, selectors.EVENT_READ)
-            writer.sendall(request)
-            while unaware or not answered_at:
-                if time.perf_counter() > deadline:
-                    raise TimeoutError(f"{len(unaware)} clients were not told in {within} s")
-                for one, data in self._received(0.1):
-                    if one is writer:
-                        answered_at = time.perf_counter()
-                        if not data.startswith(b"HTTP/1.1 204"):
-                            raise ConnectionError(f"the write was answered with {data[:100]!r}")
-                    elif token in data:
-                        unaware.discard(one)
-                        told_at = time.perf_counter()
-            self._selector.unregister(writer)
-        return told_at - answered_at
+        self._all_received.clear()
+        self._student, self._waiting = student.encode(), set(self._sockets)
+        with closing(server.connect()) as connection:
+            book(connection, 1, student)
+            responded_at = time.perf_counter()
+        if not self._all_received.wait(TIMEOUT):
+            raise TimeoutError(f"{len(self._waiting)} sockets received nothing")
+        return self._received_at - responded_at
 
-    @contextmanager
-    def kept_alive(self) -> Iterator[None]:
-        """Answer the server's PINGs in the background."""
-        is_over = threading.Event()
-
-        def answer() -> None:
-            while not is_over.is_set():
-                for _ in self._received(0.2):
-                    pass
-
-        thread = threading.Thread(target=answer, name="audience", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            is_over.set()
-            thread.join()
-
-    def close(self) -> None:
-        """Leave."""
-        for one in self._sockets:
-            self._selector.unregister(one)
-            one.close()
-        self._sockets.clear()
-
-    def _received(self, seconds: float) -> Iterator[tuple[socket.socket, bytes]]:
-        for key, _ in self._selector.select(seconds):
-            one = key.fileobj
-            assert isinstance(one, socket.socket)
-            data = one.recv(65536)
-            if not data and one in self._sockets:
-                raise ConnectionError("the server closed a socket")
-            if PING in data:
-                one.sendall(PONG)
-            yield one, data
-
-
-def _connect(url: str) -> socket.socket:
-    parts = urlsplit(url)
-    one = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), 30)
-    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return one
-
-
-def _handshake(url: str) -> bytes:
-    lines = [
-        "GET / HTTP/1.1",
-        f"Host: {urlsplit(url).netloc}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    def _read(self) -> None:
+        while not self._closed.is_set():
+            for key, _ in self._selector.select(0.1):
+                one = key.fileobj
+                assert isinstance(one, socket.socket)
+                data = one.recv(65536)
+                if not data:
+                    self._selector.unregister(one)  # the next broadcast fails
+                elif PING in data:
+                    one.sendall(PONG)
+                if self._student in data and one in self._waiting:
+                    self._received_at = time.perf_counter()
+                    self._waiting.discard(one)
+                    if not self._waiting:
+                        self._all_received.set()

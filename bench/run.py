@@ -1,24 +1,19 @@
-"""Measures this server and what it is to be compared with, and prints tables.
+"""Measures this server beside its peers. The report goes to stdout, as Markdown.
 
-It starts what it needs and stops it: a PostgreSQL, this server by the Procfile's
-line, bare gunicorn with constant answers. Nothing leaves the machine.
+It starts what it needs and stops it: PostgreSQL, this server, the peers in
+bench/peers. Nothing leaves the machine. It needs wrk and, in an environment with
+requirements-dev.txt:
 
-    .venv/bin/python bench/run.py
-    .venv/bin/python bench/run.py --only reads --rounds 5 --seconds 10 --svg docs/reads.svg
-    .venv/bin/python bench/run.py --only race --checks 20000 --kill-listeners
+    pip install -r bench/requirements.txt -r bench/peers/requirements.txt
+    python bench/run.py --docs
+    python bench/run.py reads week --quick
 
-`BENCH_DATABASE_URL` names a PostgreSQL to use, where it may make and drop databases of
-its own; without it, the embedded one is started.
+The Node original is measured if you start it. What is stored in the database that
+you name IS REPLACED:
 
-Any other server of the same API is measured too, say the Node original. Give it a
-database that nobody needs, with its own tables: what is in there is replaced, so that
-all have the same data. Without `--against-database` it is measured with the data it
-has, and left out of the writes and the week.
-
-    createdb bench_node && psql -d bench_node -f <its db/schema/create.sql>
+    createdb bench_node && psql -d bench_node -f db/schema/create.sql
     PGDATABASE=bench_node PORT=8303 node src/index.js &
-    .venv/bin/python bench/run.py --against node=http://127.0.0.1:8303 \\
-        --against-database node=postgresql:///bench_node
+    python bench/run.py --node http://127.0.0.1:8303 --node-database postgresql:///bench_node
 """
 
 from __future__ import annotations
@@ -27,143 +22,82 @@ import argparse
 import os
 import platform
 import resource
-import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import (
-    chart,
-    database,
-    load,
-    procfs,
-    race,
-    reads,
-    servers,
-    sockets,
-    start,
-    week,
-    writes,
-)
-from bench.setting import Setting
+from app.config import ROOT
+from bench import chart, database, footprint, growth, report, throughput, week
+from bench.database import Setting
+from bench.throughput import Reads
+from bin import embedded_postgres
 
-PARTS = ("reads", "writes", "sockets", "start", "week", "race")
-NEED_WRK = {"reads", "writes", "sockets"}
+DOCS = ROOT / "docs"
+PARTS: dict[str, Callable[[Setting], Reads | None]] = {
+    "reads": throughput.run_reads,
+    "writes": throughput.run_writes,
+    "week": week.run,
+    "growth": growth.run,
+    "sockets": footprint.run_sockets,
+    "start": footprint.run_start,
+}
 
 
 def main() -> None:
-    """Run the parts asked for, one after the other."""
+    """Run the parts that were asked for, one after the other."""
     options = _options()
-    parts = [part for part in PARTS if part in (options.only or PARTS)]
-    if not procfs.PROC.joinpath("self/stat").exists():
-        sys.exit("CPU time and memory are read from /proc, which this system lacks: use Linux.")
-    if NEED_WRK.intersection(parts) and not shutil.which("wrk"):
-        sys.exit(load.GET_WRK + "Or choose a part that does without: --only start|week|race")
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with (
-            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-            database.cluster(Path(folder) / "data") as cluster_url,
-        ):
-            others = _against(options)
-            setting = Setting(options.rounds, options.seconds, cluster_url, others)
-            print(_machine(cluster_url), flush=True)
-            for part in parts:
-                _run(part, setting, options)
-    except servers.NotReadyError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("Interrupted.")
-
-
-def _run(part: str, setting: Setting, options: argparse.Namespace) -> None:
-    match part:
-        case "reads":
-            samples = reads.run(setting)
-            if options.svg:
-                subtitle = f"{load.CONNECTIONS} connections, {servers.WORKERS} workers, " + (
-                    f"median of {setting.rounds} rounds of {setting.seconds:g} s"
-                )
-                options.svg.write_text(chart.draw(samples, subtitle), encoding="utf-8")
-                print(f"Drawn: {options.svg}")
-        case "writes":
-            writes.run(setting)
-        case "sockets":
-            sockets.run(setting)
-        case "start":
-            start.run(setting)
-        case "week":
-            week.run(setting)
-        case "race":
-            meanwhile = race.Disturbances(
-                options.kill_listeners, options.kill_workers, options.reload
-            )
-            race.run(setting, options.checks, meanwhile)
-
-
-def _machine(cluster_url: str) -> str:
-    (version,) = database.execute(cluster_url, "SHOW server_version")[0]
-    load_average = os.getloadavg()[0]
-    return (
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"load {load_average:.1f} before the start; "
-        f"Python {platform.python_version()}, PostgreSQL {version}"
-    )
-
-
-def _against(options: argparse.Namespace) -> list[servers.Server]:
-    urls = dict(options.against)
-    pids, databases = dict(options.against_pid), dict(options.against_database)
-    if unknown := (pids.keys() | databases.keys()) - urls.keys():
-        sys.exit(f"Say where it is, too: --against {min(unknown)}=URL")
-    return [
-        servers.given(name, url, int(pids[name]) if name in pids else None, databases.get(name))
-        for name, url in urls.items()
-    ]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+        url = options.postgres or stack.enter_context(
+            embedded_postgres.running(Path(folder) / "data")
+        )
+        rounds, seconds = (1, 1) if options.quick else (5, 2)
+        setting = Setting(rounds, seconds, url, options.node, options.node_database)
+        ((version,),) = database.execute(url, "SHOW server_version")
+        machine = {
+            "cores": f"{os.cpu_count()} ({platform.system()} {platform.machine()})",
+            "load before the start": f"{os.getloadavg()[0]:.1f}",
+            "Python, PostgreSQL": f"{platform.python_version()}, {version}",
+            "alternating rounds": f"{rounds} of {seconds} s, of which tables show the median",
+        }
+        report.table("Machine", ["", ""], [list(pair) for pair in machine.items()])
+        for name in options.parts or PARTS:
+            reads = PARTS[name](setting)
+            if reads and options.docs:
+                chart.draw(reads, DOCS / "reads.svg")
+    if options.docs:
+        report.update(DOCS / "scaling.md")
+    report.progress(f"finished after {time.monotonic() - started:.0f} s")
 
 
 def _options() -> argparse.Namespace:
-    description, _, rest = str(__doc__).partition("\n\n")
     parser = argparse.ArgumentParser(
-        description=description,
-        epilog=rest,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--only", action="append", choices=PARTS, help="only this part; may be repeated")
-    add("--rounds", type=int, default=5, help="of which the median is shown (5)")
-    add("--seconds", type=float, default=10, help="each round of a load, in whole seconds (10)")
-    add("--svg", type=Path, metavar="FILE", help="draw the reads, as docs/reads.svg shows them")
-    for name, value, purpose in (
-        ("--against", "NAME=URL", "another server to measure; may be repeated"),
-        ("--against-pid", "NAME=PID", "its process, where the one that listens is not it"),
-        ("--against-database", "NAME=URL", "its PostgreSQL; what is stored there IS REPLACED"),
-    ):
-        add(name, action="append", type=_pair, default=[], metavar=value, help=purpose)
-    add("--checks", type=int, default=2000, help="the race: writes to look after (2,000)")
-    add("--kill-listeners", action="store_true", help="the race: end the listeners' backends")
-    add("--kill-workers", action="store_true", help="the race: SIGKILL workers")
-    add("--reload", action="store_true", help="the race: SIGHUP to gunicorn")
-    return parser.parse_args()
-
-
-def _pair(text: str) -> Sequence[str]:
-    name, separator, value = text.partition("=")
-    if not (name and separator and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    add("parts", nargs="*", metavar="PART", help=f"only these parts: {', '.join(PARTS)}")
+    add("--docs", action="store_true", help="put tables and picture into docs/scaling.md")
+    add("--quick", action="store_true", help="one round of one second each")
+    add("--postgres", metavar="URL", help="use this PostgreSQL instead of the embedded one")
+    add("--node", metavar="URL", help="where the Node original runs")
+    add("--node-database", metavar="URL", help="its database, WHOSE CONTENTS ARE REPLACED")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"unknown part: {', '.join(unknown)}; parts are {', '.join(PARTS)}")
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted.")

@@ -1,59 +1,110 @@
-"""A thousand days: the two lists that depend on bookings, just after one was changed."""
+"""Weeks of growing size: the first read after a write, other lists meanwhile, and ageing."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
+from http.client import HTTPConnection
 
-from bench import database, servers, table
-from bench.client import Client
-from bench.database import Week
-from bench.servers import Server
-from bench.setting import Setting
+from bench import database, load, report, servers
+from bench.database import Setting, Week
+from bench.servers import PATHS, Server
 
-WEEKS = (Week(250, 20, 100, 5), Week(1000, 20, 100, 5))
-PATHS = ("/api/days", "/api/appointments")
-CHANGES = 10
+WEEKS = (Week(5, 5, 10), Week(25, 10, 100), Week(125, 20, 100), Week(1000, 20, 100))
+BOOKING_LISTS = ("/api/days", "/api/appointments")
+PROBED_LISTS = ("/api/interviewers", "/api/days")
+READS = 10
+PUTS_A_SECOND = 20
+GZIP_READERS = 10
+PROBE_PAUSE_MS = 5
+# Each of eight connections asks for one list, then waits: 20 requests a second.
+AGEING_CONNECTIONS = 8
+AGEING_PAUSE_MS = 400
 
 
 def run(setting: Setting) -> None:
-    """Measure; print the table."""
-    rows = []
+    """Measure each week; print the table, a column for each week."""
+    columns = []
     for week in WEEKS:
-        with setting.database() as url:
-            database.fill(url, week)
-            with servers.ours(url) as ours:
-                medians = {ours.name: _medians(ours, week)}
-        for server in setting.fillable:
-            database.fill(str(server.database_url), week)
-            medians[server.name] = _medians(server, week)
-        rows += [_row(week, name, medians) for name in medians]
-    table.show(
-        f"Just after a booking, median of {CHANGES}: 20 slots a day, half of them booked",
-        ["", "days", *(f"{path} ms" for path in PATHS), *("ours ×" for _ in PATHS)],
-        rows,
-    )
+        report.progress(f"week of {week.appointments:,} appointments")
+        with setting.database(week) as url, servers.ours(url) as server:
+            figures = {
+                **_first_reads(server, week),
+                **_under_load(server, week, 3 * setting.seconds),
+                **_ageing(server, 3 * setting.seconds),
+            }
+        if setting.node_url and setting.node_database:
+            database.fill(setting.node_database, week)
+            figures |= _first_reads(servers.node(setting.node_url, None), None)
+        columns.append(figures)
+    header = ["appointments, half of them booked", *(f"{week.appointments:,}" for week in WEEKS)]
+    report.columns("Weeks of growing size", header, columns)
 
 
-def _row(week: Week, name: str, medians: dict[str, list[float]]) -> Sequence[str]:
-    ours = medians[servers.OURS]
-    return [
-        name,
-        table.count(week.days),
-        *(table.milliseconds(seconds) for seconds in medians[name]),
-        *(table.ratio(its / own) for its, own in zip(medians[name], ours, strict=True)),
-    ]
+def _first_reads(server: Server, week: Week | None) -> dict[str, str]:
+    """The lists that depend on bookings; if a week is given, each time after a booking."""
+    figures = {}
+    with closing(server.connect()) as writer, closing(server.connect()) as reader:
+        for path in BOOKING_LISTS:
+            seconds = []
+            for number in range(READS):
+                if week:
+                    _book(writer, number, week)
+                started = time.perf_counter()
+                reader.request("GET", path)
+                reader.getresponse().read()
+                seconds.append(time.perf_counter() - started)
+            name = f"{server.name}: `GET {path}`{' just after a PUT' if week else ''}, ms"
+            figures[name] = report.ms(statistics.median(seconds))
+    return figures
 
 
-def _medians(server: Server, week: Week) -> list[float]:
-    """The seconds of each path's GET after a booking."""
-    seconds: dict[str, list[float]] = {path: [] for path in PATHS}
-    with closing(Client(server.url)) as writer, closing(Client(server.url)) as reader:
-        for number in range(CHANGES + 1):
-            for path in PATHS:
-                writer.book(1 + number * 37 % week.appointments, f"Student {time.monotonic_ns()}")
-                seconds[path].append(reader.timed_get(path))
-    # The first of each warms up.
-    return [statistics.median(seconds[path][1:]) for path in PATHS]
+def _book(writer: HTTPConnection, number: int, week: Week) -> bool:
+    """Book another appointment than the last time, for another student."""
+    appointment_id = 1 + number * 37 % week.appointments
+    return load.book(writer, appointment_id, f"Student {time.monotonic_ns()}")
+
+
+def _under_load(server: Server, week: Week, seconds: int) -> dict[str, str]:
+    """The other lists while appointments are booked and read all the time."""
+    gzip = "Accept-Encoding: gzip"
+    read = partial(load.wrk, server.url + BOOKING_LISTS[1], headers=gzip, connections=GZIP_READERS)
+    probe = partial(load.wrk, server.url, seconds, "paced", PROBE_PAUSE_MS, connections=2)
+    with ThreadPoolExecutor() as executor:
+        failed = executor.submit(_keep_booking, server, week, seconds)
+        probes = {path: executor.submit(probe, path) for path in PROBED_LISTS}
+        readers = read(seconds)
+    figures = {
+        f"under load: `GET {path}`, p99 ms": report.ms(future.result().p99)
+        for path, future in probes.items()
+    }
+    errors = failed.result() + readers.errors + sum(one.result().errors for one in probes.values())
+    return figures | {
+        "under load: what the readers get, responses/s": report.number(readers.rate),
+        "under load: errors": report.number(errors),
+    }
+
+
+def _keep_booking(server: Server, week: Week, seconds: int) -> int:
+    """Book at a steady pace; returns how many bookings failed."""
+    failed = 0
+    started = time.monotonic()
+    with closing(server.connect()) as writer:
+        for number in range(seconds * PUTS_A_SECOND):
+            time.sleep(max(0.0, started + number / PUTS_A_SECOND - time.monotonic()))
+            failed += not _book(writer, number, week)
+    return failed
+
+
+def _ageing(server: Server, seconds: int) -> dict[str, str]:
+    """Nobody writes, and 304 is the response: what is left is that cached responses expire."""
+    read = partial(load.wrk, connections=AGEING_CONNECTIONS, headers="If-None-Match: *")
+    arguments = ("paced", AGEING_PAUSE_MS, *PATHS)
+    one = load.measure([server], seconds, lambda *_: [read(server.url, seconds, *arguments)])
+    return {
+        "ageing: CPU ms a second": report.ms(one.server_cpu * one.rate),
+        "ageing: PostgreSQL's CPU ms a second": report.ms(one.postgres_cpu * one.rate),
+    }

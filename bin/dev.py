@@ -1,97 +1,60 @@
-"""Runs the API for development: database, schema, seed, server; the second half of bin/dev."""
+"""The second half of bin/dev: runs the API for development until a signal to stop."""
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
-from contextlib import ExitStack
-from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from dotenv import dotenv_values
+# Until the handlers below are set, Ctrl-C ends the process without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+from contextlib import ExitStack  # noqa: E402
+from pathlib import Path  # noqa: E402
+from types import FrameType  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-FLASK = [sys.executable, "-m", "flask", "--app", "app"]
+sys.path[0] = str(ROOT)
 
-sys.path.insert(0, str(ROOT))
-
-from app import config  # noqa: E402
+from app.config import ConfigError  # noqa: E402
 from bin import embedded_postgres  # noqa: E402
+from bin.development import Development, NotStarted  # noqa: E402
+from bin.server import say  # noqa: E402
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-def main() -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+class Stop(BaseException):
+    """A signal asked to stop."""
+
+
+def main() -> int:
+    """Serve. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="bin/dev", description="Runs the API for development.")
+    parser.add_argument("--open", action="store_true", help="open the example client in a browser")
+    arguments = parser.parse_args()
     os.chdir(ROOT)
-    given = [os.environ.get("APP_ENV"), dotenv_values(ROOT / ".env").get("APP_ENV")]
-    os.environ["APP_ENV"] = next((name for name in given if name and name.strip()), "development")
-    os.environ["FLASK_SKIP_DOTENV"] = "1"  # app.config reads the files, in its own order
-    try:
-        settings = config.read_settings()
-    except config.ConfigError as error:
-        sys.exit(f"Not started: {error}. See .env.example.")
-    if _is_taken(settings["PORT"]):
-        sys.exit(f"Port {settings['PORT']} is in use. Choose another: PORT=8002 bin/dev")
-
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, _interrupt)
+    for signal_number in STOP_SIGNALS:
+        signal.signal(signal_number, _stop)
     with ExitStack() as stack:
-        if not settings["DATABASE"]:
-            print("Starting PostgreSQL; its data is kept in .postgres")
-            os.environ["DATABASE_URL"] = stack.enter_context(
-                embedded_postgres.running(ROOT / ".postgres")
-            )
         try:
-            subprocess.run([*FLASK, "db", "prepare"], check=True)
-            _explain(settings)
-            server = subprocess.Popen(
-                [*FLASK, "run", "--reload", "--no-debugger", "--port", str(settings["PORT"])],
-                start_new_session=True,
-            )
-            stack.callback(_stop, server)
-            sys.exit(server.wait())
-        except subprocess.CalledProcessError:
-            sys.exit(1)
-        except KeyboardInterrupt:
-            print("\nStopping.")
+            Development(stack).run(open_browser=arguments.open)
+        except (NotStarted, embedded_postgres.NotStarted, ConfigError, OSError) as error:
+            say(f"Not started: {error}")
+            return 1
+        except Stop:
+            say("\nStopping.")
+        finally:
+            # Stopping takes seconds at most. Another signal must not leave half of it undone.
+            for signal_number in STOP_SIGNALS:
+                signal.signal(signal_number, signal.SIG_IGN)
+    return 0
 
 
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _explain(settings: dict[str, Any]) -> None:
-    url = f"http://localhost:{settings['PORT']}"
-    print(
-        f"""
-  The API      {url}/api/days
-  Try it       python3 -m http.server 8000 --directory examples/client
-               then open http://localhost:8000/?api={url}"""
-    )
-    if settings["APP_ENV"] != "production":
-        print(f"  Start over   curl {url}/api/debug/reset")
-    print("  Stop         Ctrl-C\n", flush=True)
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server, the process it reloads in too."""
-    for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(server.pid, signal_number)
-            server.wait(3)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+def _stop(signal_number: int, frame: FrameType | None) -> None:
+    raise Stop
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

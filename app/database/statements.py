@@ -21,6 +21,7 @@ from app.database.pool import CONNECT_TIMEOUT, Connection, Pool
 
 Result = TypeVar("Result")
 
+# How often work is tried on connections that break, and a statement whose row has vanished.
 ATTEMPTS = 5
 
 
@@ -37,7 +38,7 @@ class CommitObserver(Protocol):
         """Called instead if the outcome stays unknown: the write is given up."""
 
 
-def init_app(app: Flask, commits: CommitObserver | None = None) -> None:
+def init_app(app: Flask, commits: CommitObserver) -> None:
     """Give the application its pool. Connects to nothing."""
     app.extensions["pool"] = Pool(app.config["DATABASE"], app.config["DB_POOL_SIZE"])
     app.extensions["commits"] = commits
@@ -63,8 +64,12 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
 
     The statement returns one row. Its column `transaction_id` is the transaction's id,
     `pg_current_xact_id()::text`, or NULL if nothing was written: then there is nothing
-    to commit. Returns the row, a named tuple. Raises `DatabaseUnavailable` or
-    `psycopg2.Error`; then the write may have been made, if its COMMIT was sent.
+    to commit. If nothing was written and its column `has_vanished` is true, because a row
+    was deleted before the statement could lock it, then it is executed again: only a new
+    statement sees what is there instead.
+
+    Returns the row, a named tuple. Raises `DatabaseUnavailable` or `psycopg2.Error`; then
+    the write may have been made, if its COMMIT was sent.
     """
     write = _Write(statement, parameters, current_app.extensions["commits"])
     try:
@@ -89,7 +94,7 @@ class _Write:
     """
 
     def __init__(
-        self, statement: str, parameters: Mapping[str, Any], commits: CommitObserver | None
+        self, statement: str, parameters: Mapping[str, Any], commits: CommitObserver
     ) -> None:
         self._statement = statement
         self._parameters = parameters
@@ -107,8 +112,7 @@ class _Write:
                 self._finish_commit()
                 if is_committed:
                     return commit.row
-            cursor.execute("BEGIN; " + self._statement, self._parameters)
-            row: Any = cursor.fetchone()
+            row = self._execute_statement(cursor)
             if row.transaction_id is None:
                 cursor.execute("ROLLBACK")
                 return row
@@ -117,19 +121,27 @@ class _Write:
             self._finish_commit()
             return row
 
+    def _execute_statement(self, cursor: psycopg2.extensions.cursor) -> Any:
+        begin = "BEGIN; "
+        for _ in range(ATTEMPTS):
+            cursor.execute(begin + self._statement, self._parameters)
+            begin = ""
+            row: Any = cursor.fetchone()
+            if row.transaction_id or not row.has_vanished:
+                break
+        return row
+
     def _begin_commit(self, commit: _Commit) -> None:
-        if self._commits:
-            self._commits.commit_begun(int(commit.row.transaction_id))
+        self._commits.commit_begun(int(commit.row.transaction_id))
         self._in_flight = commit
 
     def _finish_commit(self) -> None:
         self._in_flight = None
-        if self._commits:
-            self._commits.commit_finished()
+        self._commits.commit_finished()
 
     def abandon_commit(self) -> None:
         """Give up a commit whose outcome is unknown, if there is one."""
-        if self._in_flight and self._commits:
+        if self._in_flight:
             self._commits.commit_abandoned(int(self._in_flight.row.transaction_id))
 
 

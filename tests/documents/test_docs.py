@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -22,8 +21,6 @@ from tests.support.project import ROOT, procfile
 
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-MODULES = sorted(ROOT.glob("app/**/*.py"))
-VIEWS_MAY_IMPORT = {"db", "errors", "json_body", "pool", "schema"}
 
 
 def readme() -> str:
@@ -81,12 +78,11 @@ def test_the_readme_lists_every_route(app: Flask) -> None:
     }
 
 
-def test_the_readme_says_what_each_module_is_for() -> None:
-    tree = section("README.md", "What each file is for").partition("db/schema/")[0]
-    listed = re.findall(r"^ +(\w+\.py) ", tree, re.MULTILINE)
-    assert sorted(listed) == sorted(
-        path.name for path in MODULES if path != ROOT / "app/api/__init__.py"
-    )
+def test_the_readme_says_what_each_package_is_for() -> None:
+    tree = section("README.md", "The code").partition("gunicorn.conf.py")[0]
+    listed = re.findall(r"^  (\w+(?:/|\.py)) ", tree, re.MULTILINE)
+    packages = {f"{path.parent.name}/" for path in ROOT.glob("app/*/__init__.py")}
+    assert sorted(listed) == sorted(packages | {path.name for path in ROOT.glob("app/*.py")})
 
 
 # --- settings elsewhere
@@ -127,7 +123,7 @@ def test_runtime_and_procfile_are_as_heroku_wants_them() -> None:
     assert procfile() == {"web": 'gunicorn "app:create_app()"', "release": "flask db prepare"}
 
 
-# --- links and the code map
+# --- links
 
 
 def anchors(document: Path) -> set[str]:
@@ -169,38 +165,6 @@ def test_every_promise_names_tests_that_exist() -> None:
         for file, test in named:
             texts = [path.read_text("utf-8") for path in (ROOT / "tests").rglob(file)]
             assert any(f"def {test}" in text for text in texts), f"{file}::{test}"
-
-
-def imported(module: Path) -> set[str]:
-    """The modules of the application that one imports, dotted, without `app.`."""
-    found = set()
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "app":
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {name.removeprefix("app.") for name in names}
-    known = {dotted(path) for path in MODULES}
-    return {name if name in known else name.rpartition(".")[0] for name in found} - {""}
-
-
-def dotted(module: Path) -> str:
-    name = ".".join(module.relative_to(ROOT / "app").with_suffix("").parts)
-    return name.removesuffix(".__init__")
-
-
-def test_imports_go_down_as_the_code_map_says() -> None:
-    table = rows(section("docs/architecture.md", "The code map"))
-    layer = {
-        name: int(number) for number, names in table for name in re.findall(r"`([\w.]+)`", names)
-    }
-    assert layer.keys() | {"api"} == {dotted(module) for module in MODULES}
-    for module in MODULES:
-        if (name := dotted(module)) != "api":
-            assert all(layer[other] > layer[name] for other in imported(module)), name
-
-
-def test_views_know_neither_sockets_nor_caches() -> None:
-    for module in ROOT.glob("app/api/*.py"):
-        assert imported(module) <= VIEWS_MAY_IMPORT, module.name
 
 
 # --- docs/openapi.yaml

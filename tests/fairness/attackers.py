@@ -139,6 +139,35 @@ def each_in_turn(port: int, sent: Iterable[bytes]) -> None:
                     break
 
 
+def read_whole_responses(port: int, sent: bytes, connections: int) -> None:
+    """Ask on some connections, each time when the whole response has come."""
+
+    def ask_again_and_again() -> None:
+        while True:
+            with connect(port) as connection, contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(sent)
+                    head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+                    length = int(head.lower().partition(b"content-length:")[2].split()[0])
+                    missing = length - len(body)
+                    while missing > 0:
+                        missing -= len(connection.recv(65536)) or missing
+
+    for _ in range(connections):
+        threading.Thread(target=ask_again_and_again, daemon=True).start()
+    threading.Event().wait()
+
+
+def listen(port: int, connections: int) -> None:
+    """Hold many sockets open and read them."""
+    for _ in range(connections):
+        connection = connect(port)
+        connection.sendall(HANDSHAKE)
+        connection.settimeout(None)
+        discard(connection)
+    threading.Event().wait()
+
+
 def book(student: str) -> bytes:
     """A booking of the slot 1."""
     body = f'{{"interview":{{"student":"{student}","interviewer":1}}}}'.encode()
@@ -150,6 +179,8 @@ GET_DAYS = request("GET /api/days")
 NEVER_ENDING_HEAD = request("GET /api/days")[:-2] + b"X-A: %b\r\n" % (b"a" * LINE_BYTES) * LINES
 TAGS = ("If-None-Match", '"a"', ",")
 HUGE = b"Content-Length: 100000000000\r\n"
+# Sockets of one process that listens.
+LISTENERS = 50
 
 Attack = Callable[[int], None]
 ATTACKS: dict[str, Attack] = {
@@ -250,6 +281,10 @@ ATTACKS: dict[str, Attack] = {
     ),
     "sockets that nobody reads": lambda port: never_read(port, HANDSHAKE, PING_TEXT, 50),
     "reads on many connections": lambda port: drip(port, b"", GET_DAYS, 100),
+    "compressed lists": lambda port: read_whole_responses(
+        port, request("GET /api/appointments", b"Accept-Encoding: gzip\r\n"), 10
+    ),
+    "listeners": lambda port: listen(port, LISTENERS),
     "bookings": lambda port: each_in_turn(port, [book("Ada"), book("Bob")]),
     "connections": lambda port: repeat_request(port, request("GET /nowhere")),
     "connections that say nothing": lambda port: drip(port, b"", b"", 500),

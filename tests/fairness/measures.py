@@ -13,12 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conftest import Server, booking
 from tests.fairness.attackers import HANDSHAKE
+from tests.support.http import booking
+from tests.support.server import Server
 
 ATTACKERS = Path(__file__).with_name("attackers.py")
 # An attack ends by itself after this; a test that passes ends it earlier.
@@ -86,22 +87,33 @@ class Reader:
         self._connection = socket.create_connection(("127.0.0.1", port), 10)
         self._connection.sendall(HANDSHAKE)
         self._connection.settimeout(30)
-        self._received = threading.Condition()
         self._tail = self._connection.recv(4096)
         assert b" 101 " in self._tail
+        self._expected = b""
+        self._has_come = threading.Event()
+        self._has_ended = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):
             while data := self._connection.recv(1 << 20):
-                with self._received:
-                    self._tail = (self._tail + data)[-(1 << 16) :]
-                    self._received.notify_all()
+                if self._expected and self._expected in self._tail + data:
+                    self._has_come.set()
+                self._tail = (self._tail + data)[-100:]
+        self._has_ended.set()
 
-    def wait_for(self, text: bytes, seconds: float) -> bool:
-        """Whether this has come by then."""
-        with self._received:
-            return self._received.wait_for(lambda: text in self._tail, max(0.0, seconds))
+    def expect(self, text: bytes) -> None:
+        """Look out for this from now on."""
+        self._has_come.clear()
+        self._expected = text
+
+    def receives(self, seconds: float) -> bool:
+        """Whether it has come by then."""
+        return self._has_come.wait(max(0.0, seconds))
+
+    def is_closed(self, seconds: float) -> bool:
+        """Whether the server has closed the socket in order by then."""
+        return self._has_ended.wait(max(0.0, seconds)) and self._tail.endswith(GOING_AWAY)
 
     def close(self) -> None:
         """Close the connection."""
@@ -127,9 +139,13 @@ class Bystanders:
     """Clients of every worker that behave well: they read, book and listen."""
 
     def __init__(
-        self, server: Server, memory_before: float | None = None, sockets_each: int = 2
+        self,
+        server: Server,
+        memory_before: float | None = None,
+        lists: Sequence[str] = ("/api/days", "/api/appointments"),
     ) -> None:
         self.server = server
+        self.lists = lists
         self.cost = Cost()
         self.readers: list[Reader] = []
         self._kept: list[http.client.HTTPConnection] = []
@@ -138,16 +154,17 @@ class Bystanders:
         self._memory_before = memory_before or self.memory_of(server)
         for worker in server.workers:
             with only(worker, server):
-                self.readers += [Reader(server.port) for _ in range(sockets_each)]
+                self.readers += [Reader(server.port) for _ in range(2)]
                 connection = http.client.HTTPConnection(
                     "127.0.0.1", server.port, timeout=NO_RESPONSE_SECONDS
                 )
-                connection.request("GET", "/api/days")
+                connection.request("GET", lists[0])
                 assert connection.getresponse().read()
                 self._kept.append(connection)
 
-    def measure(self, seconds: float) -> Cost:
-        """Behave for so long; give what it took."""
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[Cost]:
+        """Behave while the block runs; what it took is known afterwards."""
         threads = [
             threading.Thread(target=self._ask_on_new_connections),
             threading.Thread(target=self._book),
@@ -156,21 +173,21 @@ class Bystanders:
         ]
         for thread in threads:
             thread.start()
-        time.sleep(seconds)
-        self._stopping.set()
-        for thread in threads:
-            thread.join()
+        try:
+            yield self.cost
+        finally:
+            self._stopping.set()
+            for thread in threads:
+                thread.join()
         self._remember_memory()
-        return self.cost
 
-    def stop(self) -> Cost:
-        """Stop the server; give what it took with all else."""
+    def stop(self) -> None:
+        """Stop the server, and measure that too."""
         self.cost.stop = self.server.stop()
         deadline = time.monotonic() + 1
         self.cost.sockets_closed = all(
-            reader.wait_for(GOING_AWAY, deadline - time.monotonic()) for reader in self.readers
+            reader.is_closed(deadline - time.monotonic()) for reader in self.readers
         )
-        return self.cost
 
     def close(self) -> None:
         """Close every connection."""
@@ -198,14 +215,14 @@ class Bystanders:
 
     def _ask_on_new_connections(self) -> None:
         while not self._stopping.is_set():
-            for path, expected in [("/api/days", 200), ("/api/appointments", 200), ("/no", 404)]:
+            for path in [*self.lists, "/nowhere"]:
                 with contextlib.closing(self._connection()) as connection:
-                    self._ask(connection, expected, "GET", path)
+                    self._ask(connection, 404 if path == "/nowhere" else 200, "GET", path)
                 time.sleep(0.01)
 
     def _ask_on(self, kept: http.client.HTTPConnection) -> None:
         while not self._stopping.is_set():
-            self._ask(kept, 200, "GET", "/api/appointments")
+            self._ask(kept, 200, "GET", self.lists[-1])
             time.sleep(0.01)
 
     def _book(self) -> None:
@@ -213,13 +230,15 @@ class Bystanders:
             if self._stopping.is_set():
                 break
             student = f"student {number}"
+            for reader in self.readers:
+                reader.expect(f'"{student}"'.encode())
             started = time.monotonic()
             with contextlib.closing(self._connection()) as connection:
                 self._ask(connection, 204, "PUT", "/api/appointments/2", booking(student))
+            deadline = started + NO_RESPONSE_SECONDS
             for reader in self.readers:
-                reader.wait_for(
-                    f'"{student}"'.encode(), started + NO_RESPONSE_SECONDS - time.monotonic()
-                )
+                if not reader.receives(deadline - time.monotonic()):
+                    self.cost.failures.append(f"{student} was not received")
             self.cost.slowest_booking = max(self.cost.slowest_booking, time.monotonic() - started)
             time.sleep(0.02)
 

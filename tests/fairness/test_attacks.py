@@ -6,6 +6,7 @@ of every worker read, book and listen, and what they have to bear is measured.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from tests.conftest import Server, free_port, reseed
 from tests.fairness.attackers import ATTACKS
 from tests.fairness.measures import Bystanders, attackers
+from tests.support.database import reseed
+from tests.support.server import Server, free_port
 
 # The others find nothing that these do not find; they run with `-m slow`.
 EVERY_TIME = [
@@ -97,8 +99,8 @@ def shared(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_an_attack_keeps_nobody_waiting(shared: SharedServer, attack: str) -> None:
     try:
         with closing(Bystanders(shared.get(), shared.memory)) as bystanders:
-            with attackers(shared.get(), attack):
-                cost = bystanders.measure(1.5)
+            with attackers(shared.get(), attack), bystanders.measuring() as cost:
+                time.sleep(1.5)
             print(f"\n{attack}: {cost}")
             cost.check()
     except BaseException:
@@ -112,7 +114,8 @@ def test_the_server_stops_in_time_while_it_is_attacked(
 ) -> None:
     server = serve()
     with closing(Bystanders(server)) as bystanders, attackers(server, attack):
-        cost = bystanders.measure(0.5)
+        with bystanders.measuring() as cost:
+            time.sleep(0.5)
         bystanders.stop()
     print(f"\n{attack}: {cost}")
     cost.check()

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from app import logs
 from app.logs import CUT
-from tests.conftest import Server, accepts, ask, free_port, wait_for
+from tests.support.http import ask
+from tests.support.server import Server, accepts, free_port
+from tests.support.waiting import wait_for
 
 FIELD = r'[A-Za-z_]+=(?:"(?:[^"\\]|\\.)*"|[^ "]*)'
 is_logfmt = re.compile(f"{FIELD}(?: {FIELD})*").fullmatch
@@ -87,6 +89,7 @@ def piped(
     wait_for(lambda: accepts(server.port))
     wait_for(lambda: sum("listening for changes" in line for line in log.lines) == 2)
     yield server, log
+    log.may_read.set()
     server.stop()
     log.close()
 

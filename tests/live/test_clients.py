@@ -12,25 +12,22 @@ import time
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from websockets.frames import CloseCode
 
-from app.live import websocket
 from tests.support.database import Sql
 from tests.support.http import ask, booking
 from tests.support.processes import memory
 from tests.support.project import ROOT
-from tests.support.server import Server, accepts, free_port
+from tests.support.server import Serve, Server, accepts, free_port
 from tests.support.waiting import wait_for
 from tests.support.websocket import (
-    MARKED,
+    HANDSHAKE,
     frame,
     frames_of,
     listening,
     open_socket,
     raw_socket,
     read_all,
-    threaded,
     told,
 )
 
@@ -71,18 +68,21 @@ def test_a_client_that_vanishes_harms_nobody(server: Server, sql: Sql) -> None:
         assert told(clients, sql) == [frame(2, "Ada")]
 
 
-def test_an_idle_client_is_pinged(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "PING_EVERY", 0.5)
-    with threaded(app) as port, raw_socket(port) as connection:
+@pytest.fixture
+def impatient(serve: Serve, seeded: None) -> Server:
+    """A server that pings every half second, and closes clients that are silent for 2.5."""
+    return serve('gunicorn "tests.support.short_timeouts:create()"')
+
+
+def test_an_idle_client_is_pinged(impatient: Server) -> None:
+    with raw_socket(impatient.port) as connection:
         assert next(frames_of(connection)) == (9, b"")
 
 
 def test_a_client_gone_silent_is_dropped_and_one_that_answers_pings_stays(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
+    impatient: Server,
 ) -> None:
-    monkeypatch.setattr(websocket, "PING_EVERY", 0.5)
-    monkeypatch.setattr(websocket, "GONE_AFTER", 2.5)
-    with threaded(app) as port, open_socket(port) as living, raw_socket(port) as silent:
+    with open_socket(impatient) as living, raw_socket(impatient.port) as silent:
         started = time.monotonic()
         frames = read_all(silent)
         assert 2 < time.monotonic() - started < 6
@@ -102,20 +102,9 @@ def test_the_real_server_pings_every_25_seconds(server: Server) -> None:
             connection.sendall(b"\x8a\x80\0\0\0\0")
 
 
-def test_a_threaded_server_tells_the_same(app: Flask, sql: Sql) -> None:
-    sql(f"INSERT INTO appointments VALUES ({MARKED}, 'now', 1)")
-    sql(f"INSERT INTO interviews VALUES (DEFAULT, 'mark', 1, {MARKED})")
-    with threaded(app) as port:
-        assert ask(port, "GET", "/").status == 404
-        with listening(port, sql) as clients:
-            clients[0].send("ping")
-            assert clients[0].recv(5) == '"pong"'
-            assert ask(port, "PUT", "/api/appointments/2", booking("Ada")).status == 204
-            assert ask(port, "DELETE", "/api/appointments/2").status == 204
-            assert told(clients, sql) == [frame(2, "Ada"), frame(2, None)]
-
-
-def test_flask_run_tells_the_same(environ: dict[str, str], seeded: None, sql: Sql) -> None:
+def test_under_flask_run_http_works_and_a_handshake_names_the_command_that_serves_it(
+    environ: dict[str, str], seeded: None
+) -> None:
     port = free_port()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = subprocess.Popen(
@@ -127,14 +116,11 @@ def test_flask_run_tells_the_same(environ: dict[str, str], seeded: None, sql: Sq
     )
     try:
         wait_for(lambda: accepts(port))
-        with open_socket(port, subprotocols=["JSON"]) as client:
-            assert client.subprotocol == "JSON"
-            client.send("ping")
-            assert client.recv(5) == '"pong"'
-            with listening(port, sql) as clients:
-                assert ask(port, "PUT", "/api/appointments/2", booking("Ada")).status == 204
-                assert ask(port, "DELETE", "/api/appointments/1").status == 204
-                assert told(clients, sql) == [frame(2, "Ada"), frame(1, None)]
+        assert ask(port, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+        assert ask(port, "GET", "/api/appointments").json["2"]["interview"]["student"] == "Ada"
+        refusal = ask(port, "GET", "/", headers=HANDSHAKE)
+        assert refusal.status == 501
+        assert "bin/dev" in refusal.json["detail"]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(10)

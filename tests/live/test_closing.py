@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection
 
@@ -94,6 +94,6 @@ def test_a_reload_closes_every_socket_and_new_ones_open(serve: Serve, seeded: No
 
 
 def _opened(server: Server) -> ClientConnection | None:
-    with contextlib.suppress(InvalidStatus, EOFError, OSError):
+    with contextlib.suppress(InvalidHandshake, EOFError, OSError):
         return open_socket(server)
     return None

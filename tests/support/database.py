@@ -20,7 +20,7 @@ LISTENERS = """
       SELECT pid
       FROM pg_stat_activity
       WHERE datname = current_database() AND pid <> pg_backend_pid()
-        AND query ~ 'LISTEN|pg_notify|pg_current_snapshot|sum[(]xmin|interviewer_id, xmin'
+        AND application_name = 'scheduler-api listener'
     ) AS listeners
 """
 

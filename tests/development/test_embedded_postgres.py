@@ -1,0 +1,107 @@
+"""The embedded PostgreSQL: it runs on any path, opens nothing to others, and is used by one."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from app.database import pool
+from bin.embedded_postgres import NotStarted, running
+from tests.support.development import ROOT, eventually
+
+
+def ask(url: str, statement: str) -> str:
+    with closing(pool.connect({"dsn": url})) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        row = cursor.fetchone()
+        return str(row[0]) if row else ""
+
+
+def permissions(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_it_runs_in_a_folder_of_any_name_and_keeps_its_data(tmp_path: Path) -> None:
+    folder = tmp_path / 'it\'s "a" & %20;$HOME, ü' / "data"
+    with running(folder) as url:
+        ask(url, "CREATE TABLE kept AS SELECT 'kept' AS word; SELECT 1")
+        with pytest.raises(NotStarted, match=rf"process {os.getpid()} already uses"):
+            running(folder).__enter__()
+    with running(folder) as url:
+        assert ask(url, "SELECT word FROM kept") == "kept"
+    assert [permissions(path) for path in (folder, folder / "data")] == [0o700, 0o700]
+
+
+@pytest.mark.parametrize("name", ["long" * 30, "co,mma 'quote' %20"], ids=["long", "odd"])
+def test_it_runs_with_any_temporary_folder_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    temporary = tmp_path / name
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with running(tmp_path / "data") as url:
+        sockets = Path(parse_dsn(url)["host"])
+        assert permissions(sockets) == 0o700
+        assert ask(url, "SELECT 1") == "1"
+    assert not sockets.exists()
+    assert list(temporary.iterdir()) == []
+
+
+def test_it_opens_no_folder_to_others(tmp_path: Path) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir(mode=0o700)
+    before = permissions(tmp_path), permissions(outer)
+    with running(outer / "data") as url:
+        assert ask(url, "SELECT 1") == "1"
+    assert (permissions(tmp_path), permissions(outer)) == before
+
+
+def test_settings_of_the_environment_do_not_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in [("PGPORT", "1"), ("PGHOST", "203.0.113.1"), ("PGDATA", "/x")]:
+        monkeypatch.setenv(name, value)
+    with running(tmp_path / "data", settings={"work_mem": "1MB"}) as url:
+        assert parse_dsn(url)["port"] == "5432"
+        assert ask(url, "SHOW work_mem") == "1MB"
+        assert ask(url, "SHOW listen_addresses") == ""
+
+
+def test_an_interrupted_initdb_is_begun_again(tmp_path: Path) -> None:
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "PG_VERSION").write_text("18\n")
+    with running(tmp_path) as url:
+        assert ask(url, "SELECT 1") == "1"
+    assert not unfinished.exists()
+
+
+def test_data_that_cannot_be_used_is_reported_in_words(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o700)
+    with pytest.raises(NotStarted, match="PostgreSQL stopped"):
+        running(tmp_path).__enter__()
+
+
+def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import os, signal; from pathlib import Path; from bin.embedded_postgres import running\n"
+        f"with running(Path({str(tmp_path)!r})) as url:\n"
+        "    print(url, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    sockets = Path(parse_dsn(killed.stdout.strip())["host"])
+    eventually(lambda: not sockets.exists())
+    with pytest.raises(psycopg2.OperationalError):
+        pool.connect({"dsn": killed.stdout.strip()})
+    with running(tmp_path) as url:
+        assert ask(url, "SELECT 1") == "1"

