@@ -10,11 +10,14 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import pytest
 from flask import Flask
@@ -25,6 +28,7 @@ from app import create_app
 from app.config import SETTINGS
 from app.database import pool
 from bin import embedded_postgres
+from tests.support import reaper
 from tests.support.database import LISTENERS, as_url, connected, reseed
 from tests.support.folders import short_folder
 from tests.support.proxy import Proxy
@@ -32,9 +36,20 @@ from tests.support.server import Serve, serving
 
 
 def pytest_configure() -> None:
-    """Free the tests of every setting that the developer's shell has."""
+    """Free the tests of every setting that the developer's shell has; SIGTERM cleans up too."""
     for name in [*(setting.name for setting in SETTINGS), "DYNO", "GUNICORN_CMD_ARGS"]:
         os.environ.pop(name, None)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def pytest_unconfigure() -> None:
+    """Leave no process and no folder behind."""
+    reaper.stop()
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session")

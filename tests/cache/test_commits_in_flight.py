@@ -28,10 +28,10 @@ from tests.support.waiting import wait_for
 READS = 8
 
 
-def students(server: Server) -> set[str | None]:
+def students(server: Server, reads: int = READS) -> set[str | None]:
     """Return who some reads show in appointment 2."""
     shown = set()
-    for _ in range(READS):
+    for _ in range(reads):
         response = ask(server, "GET", "/api/appointments")
         assert response.status == 200
         interview = response.json["2"]["interview"]
@@ -107,6 +107,25 @@ def test_after_a_commit_that_outlives_its_connection_no_read_is_stale(
                 succeeded += 1
                 assert students(server) == {str(turn)}
     assert succeeded
+
+
+def test_a_read_does_not_share_a_query_that_began_before_it(
+    serve: Serve, app: Flask, proxy: Proxy
+) -> None:
+    server = serve(DATABASE_URL=proxy.url, WEB_CONCURRENCY="1")
+    early: list[set[str | None]] = []
+    late: list[set[str | None]] = []
+    reply = proxy.hold_reply(b"interviews.student")
+    with Threads() as threads:
+        threads.start(lambda: early.append(students(server, 1)))
+        assert reply.reached.wait(5)
+        assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+        for _ in range(10):
+            threads.start(lambda: late.append(students(server, 1)))
+        time.sleep(0.3)
+        reply.passes.set()
+    assert early in ([{None}], [{"Ada"}])
+    assert late == [{"Ada"}] * 10
 
 
 def _kill_the_worker_that_commits(server: Server, commit: Hold) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from shutil import which
 
 import pytest
 from flask import Flask
 
 from app import create_app
 from app.database import pool, schema
+from tests.support import tools
 from tests.support.database import Sql
 from tests.support.project import ROOT
 
@@ -84,9 +84,7 @@ def flask(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def psql(database_url: str) -> Callable[[str], subprocess.CompletedProcess[str]]:
     """Runs a file of db/schema with psql, which goes on after an error unless told otherwise."""
-    program = which("psql")
-    if not program:
-        pytest.skip("psql is not on PATH")
+    program = tools.postgres_program("psql")
 
     def run(name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

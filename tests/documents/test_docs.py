@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.config import SETTINGS, read_settings
 from app.database import schema
+from tests.support import tools
 from tests.support.project import ROOT, procfile
 
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
@@ -172,10 +172,7 @@ def test_every_promise_names_tests_that_exist() -> None:
 
 @pytest.fixture(scope="module")
 def openapi() -> Any:
-    if not os.environ.get("CI"):
-        pytest.importorskip("yaml", reason="pip install -r requirements-dev.txt, for openapi.yaml")
-    import yaml  # noqa: PLC0415 -- skipped above where it is missing
-
+    yaml = tools.package("yaml")
     return yaml.safe_load((ROOT / "docs/openapi.yaml").read_text(encoding="utf-8"))
 
 

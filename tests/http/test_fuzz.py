@@ -22,6 +22,7 @@ import pytest
 
 from app import create_app
 from app.database import schema
+from tests.support import tools
 from tests.support.database import connected
 from tests.support.http import ask
 from tests.support.project import ROOT
@@ -29,13 +30,10 @@ from tests.support.server import Server, free_port
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
-hypothesis = pytest.importorskip("hypothesis")
-st = pytest.importorskip("hypothesis.strategies")
-
-SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+hypothesis = tools.package("hypothesis")
+st = tools.package("hypothesis.strategies")
 
 
-@pytest.mark.skipif(not SCHEMATHESIS.exists(), reason="schemathesis is not installed")
 @pytest.mark.parametrize(
     ("seeds", "examples"),
     [
@@ -51,13 +49,15 @@ def test_every_answer_is_as_described(
     examples: int,
     tmp_path: Path,
 ) -> None:
+    tools.package("schemathesis")
+    schemathesis = Path(sys.executable).with_name("schemathesis")
     with create_app(environ).app_context():
         schema.reset()
     server = serve()
     for seed in range(1, seeds + 1):
         run = subprocess.run(
             [
-                SCHEMATHESIS,
+                schemathesis,
                 *("--config-file", Path(__file__).with_name("schemathesis.toml")),
                 *("run", ROOT / "docs" / "openapi.yaml", "--url", server.url),
                 *("--checks", "all", "--max-response-time", "1"),

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support import tools
 from tests.support.database import Sql, connected
 from tests.support.folders import short_folder
 from tests.support.http import ask
 from tests.support.load import Load
 from tests.support.project import finish, release
+from tests.support.proxy import Proxy
 from tests.support.server import Serve, free_port
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
@@ -24,39 +25,32 @@ from tests.support.waiting import wait_for
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_server_holds_no_more_connections_than_its_workers_pools_and_listeners(
-    serve: Serve, prepared: None, sql: Sql, size: int
+    serve: Serve, prepared: None, sql: Sql, proxy: Proxy, size: int
 ) -> None:
-    before = sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")[0][0]
-    server = serve(DB_POOL_SIZE=str(size))
-    most = 0
+    server = serve(DATABASE_URL=proxy.url, DB_POOL_SIZE=str(size))
     with Threads() as threads:
         load = Load(server, threads)
         for _ in range(24):
             threads.start(load.on_new_connections)
-        for turn in range(40):
-            ((count,),) = sql(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        for _ in range(4):
+            before = len(load.answers)
+            wait_for(lambda: len(load.answers) > before + 200)  # noqa: B023
+            sql(
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            most = max(most, count - before)
-            if turn % 10 == 9:
-                sql(
-                    "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            time.sleep(0.03)
     assert set(load.answers) <= {200, 204}
-    assert 2 < most <= 2 * (size + 1)
+    assert 2 < proxy.most_open <= 2 * (size + 1)
 
 
 @pytest.fixture(scope="module")
 def heroku_postgres() -> Iterator[str]:
     """As on Heroku: TLS only, with a certificate that nobody signed, and 20 connections."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) + [
-        Path(program).parent for program in [shutil.which("initdb")] if program
-    ]
-    if not found or not shutil.which("openssl"):
-        pytest.skip("needs openssl and a PostgreSQL built with it (the embedded one is not)")
-    with short_folder() as folder, _heroku(folder, found[-1]) as url:
+    tools.program("openssl")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    # The embedded one is built without TLS.
+    programs = found[-1] if found else Path(tools.program("initdb")).parent
+    with short_folder() as folder, _heroku(folder, programs) as url:
         yield url
 
 

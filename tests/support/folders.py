@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support import reaper
+
+# Leaves enough for a folder, another one in it, and PostgreSQL's name for a socket.
+LONGEST_PARENT = 50
+
 
 @contextmanager
 def short_folder() -> Iterator[Path]:
@@ -17,10 +22,14 @@ def short_folder() -> Iterator[Path]:
     starts pytest, pytest closes the folder that holds its `tmp_path`s to other users;
     PostgreSQL, which does not run as root, loses what it has there.
     """
-    root = "/tmp" if Path("/tmp").is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="scheduler-test-", dir=root))
+    parent = tempfile.gettempdir()
+    if len(parent) > LONGEST_PARENT:
+        parent = "/tmp"
+    folder = Path(tempfile.mkdtemp(prefix="test-", dir=parent))
     folder.chmod(0o755)
+    reaper.watch(str(folder))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        reaper.forget(str(folder))

@@ -15,17 +15,21 @@ from typing import Literal, NamedTuple
 
 State = str | None
 
+# What changes nothing.
+READS = {"read", "count"}
+
 
 class Operation(NamedTuple):
     """What one client did to the slot, and how that ended.
 
-    `outcome` is the status of a write, what a read saw, or "unknown": then it may
-    have been carried out at any time after the call, or not at all.
+    `outcome` is the status of a write, what a read saw, whether a count of the free
+    appointments counted it, or "unknown": then the write may have been carried out at any
+    time after the call, or not at all.
     """
 
-    kind: Literal["book", "book free", "edit", "cancel", "read"]
+    kind: Literal["book", "book free", "edit", "cancel", "read", "count"]
     value: State
-    outcome: int | State | Literal["unknown"]
+    outcome: int | State | bool | Literal["unknown"]
     called_at: float
     returned_at: float
 
@@ -58,7 +62,7 @@ def is_linearizable(history: list[Operation], state: State = None) -> bool:
     unknown = [
         operation
         for operation in operations
-        if operation.outcome == "unknown" and operation.kind != "read"
+        if operation.outcome == "unknown" and operation.kind not in READS
     ]
     tried: dict[tuple[int, frozenset[int], State], list[frozenset[int]]] = defaultdict(list)
     ways = [iter([Place(0, frozenset(), state, frozenset())])]
@@ -82,7 +86,7 @@ def _next_places(place: Place, known: list[Operation], unknown: list[Operation])
     possible = _possible_next(known, place.first, place.done)
     after = {index: _states_after(known[index], place.state) for index in possible}
     for index in possible:
-        changes_nothing = known[index].kind == "read" or known[index].outcome == 412
+        changes_nothing = known[index].kind in READS or known[index].outcome == 412
         if changes_nothing and after[index]:
             # Done now, it closes no way.
             yield _with_done(place, index, place.state)
@@ -128,6 +132,8 @@ def _states_after(operation: Operation, state: State) -> list[State]:
     """The one state in which the operation leaves the slot, none if it cannot have been done."""
     if operation.kind == "read":
         return [state] if operation.outcome == state else []
+    if operation.kind == "count":
+        return [state] if operation.outcome == (state is None) else []
     is_refused = (operation.kind == "book free" and state is not None) or (
         operation.kind == "edit" and state is None
     )
