@@ -14,7 +14,6 @@ from psycopg2.extensions import parse_dsn
 from app.database import pool
 from tests.faults import as_url
 
-
 A_1 = {"host": "a", "port": "1"}
 
 
