@@ -163,18 +163,16 @@ class Pool:
 
     def _take_back(self, connection: Connection) -> None:
         """Keep a connection for later, if it works and is not in a transaction."""
-        if connection.closed:
-            # If PostgreSQL or its host is gone, the idle connections are lost as well, but
-            # may look alive: each would cost a request the whole time for a reply.
-            self._close_idle()
-        elif connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
-            connection.close()
-        else:
-            self._idle.append(connection)
-
-    def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        if not connection.closed:
+            if connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        elif time.monotonic() > connection.deadline:
+            # The host has fallen silent. Its idle connections look alive; without this,
+            # each would cost a request the whole time for a reply.
+            while self._idle:
+                self._idle.pop().close()
 
     def _take_idle(self) -> Connection | None:
         """Take an idle connection that PostgreSQL has not closed."""

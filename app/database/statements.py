@@ -23,7 +23,7 @@ from app.database.pool import CONNECT_TIMEOUT, Connection, Pool
 Result = TypeVar("Result")
 
 # How often work is tried on connections that break, and a statement whose row has vanished.
-ATTEMPTS = 5
+ATTEMPTS = 10
 
 
 class CommitObserver(Protocol):
@@ -190,5 +190,5 @@ def _on_live_connection(work: Callable[[Connection], Result]) -> Result:
         except psycopg2.Error as error:
             if not is_lost(error) or attempt == ATTEMPTS or time.monotonic() > deadline:
                 raise
-        time.sleep(0.01 * attempt**2)
+        time.sleep(0.01 * attempt)
         attempt += 1
