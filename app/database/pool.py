@@ -192,7 +192,7 @@ class Pool:
 
 def is_attached(database: Mapping[str, Any]) -> bool:
     """Whether any setting says where the database is."""
-    return bool(database.keys() - {"sslmode"})
+    return any(value for name, value in database.items() if name != "sslmode")
 
 
 class Address(NamedTuple):

@@ -29,6 +29,7 @@ MAX_QUEUE_BYTES = 256 * 1024
 MAX_FRAMES_PER_SECOND = 100
 # Other threads get a turn after each read, so a read must not take long to parse.
 READ_BYTES = 4096
+WRITE_BYTES = 16 * 1024
 
 PING = Frame(Opcode.PING, b"").serialize(mask=False)
 PONG = Frame(Opcode.TEXT, b'"pong"').serialize(mask=False)
@@ -113,16 +114,21 @@ class WebSocket:
     def _write(self) -> None:
         with contextlib.suppress(OSError):
             while not self._is_closing or self._queue:
-                with self._queue_changed:
-                    self._queue_changed.wait_for(lambda: self._queue)
-                    frames = b"".join(self._queue)
-                    self._queue.clear()
-                    self._queue_bytes = 0
-                self._connection.sendall(frames)
+                self._connection.sendall(self._take_frames())
             self._connection.shutdown(socket.SHUT_WR)
             # The client responds to a close frame by closing its side.
             self._has_ended.wait(CLOSE_TIMEOUT)
         self._disconnect()
+
+    def _take_frames(self) -> bytes:
+        """Wait for frames and take some: those in the queue are shared, what is sent is a copy."""
+        frames = bytearray()
+        with self._queue_changed:
+            self._queue_changed.wait_for(lambda: self._queue)
+            while self._queue and len(frames) < WRITE_BYTES:
+                frames += self._queue.popleft()
+            self._queue_bytes = sum(map(len, self._queue))
+        return bytes(frames)
 
     def _read(self) -> None:
         while data := self._connection.recv(READ_BYTES):

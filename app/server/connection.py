@@ -21,7 +21,7 @@ from app.server.request_body import (
     RequestBody,
     RequestReader,
 )
-from app.server.request_head import receive_head
+from app.server.request_head import END, receive_head
 
 if TYPE_CHECKING:
     from app.server.worker import Worker
@@ -32,6 +32,9 @@ HEAD_TIMEOUT = 20.0
 STOP_TIMEOUT = 0.5
 # A client whose next request is always there already yields to the others after so many.
 RESPONSES_PER_TURN = 8
+# A small body is copied behind its head, to be sent in one piece. A large one is not:
+# many clients that do not read would each hold a copy.
+COPIED_BYTES = 16 * 1024
 
 
 class Connection:
@@ -58,8 +61,9 @@ class Connection:
         received = self._receive_head(b"")
         served = 0
         while received:
-            if self._serve_cached(received):
-                received = b""
+            end = received.find(END) + len(END)
+            if self._serve_cached(received[:end]):
+                received = received[end:]
                 served += 1
                 if served % RESPONSES_PER_TURN == 0:
                     gevent.sleep(0)
@@ -99,28 +103,35 @@ class Connection:
             seconds = STOP_TIMEOUT
         self.deadline = time.monotonic() + seconds
 
-    def _serve_cached(self, received: bytes) -> bool:
+    def _serve_cached(self, head: bytes) -> bool:
         """Serve a request on the fast path, if it qualifies."""
         # gunicorn's response says that the connection will be closed.
         if not self._worker.alive or not self._worker.cfg.keepalive:
             return False
         started = time.perf_counter()
-        response = self._worker.fast_path.respond(received, is_proxy_trusted=self._is_proxy_trusted)
+        response = self._worker.fast_path.respond(head, is_proxy_trusted=self._is_proxy_trusted)
         if response is None:
             return False
-        self._send(response.data)
+        self._send(response.head, response.body)
         logs.write_request(
             method="GET",
             target=response.target,
             status=response.status,
-            length=response.length,
+            length=len(response.body),
             seconds=time.perf_counter() - started,
             client=logs.client_address(response.forwarded_for, self._peer),
             request_id=response.request_id,
         )
         return True
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, head: bytes, body: bytes) -> None:
+        if len(body) <= COPIED_BYTES:
+            head, body = head + body, b""
+        for data in (head, body):
+            if data:
+                self._send_all(data)
+
+    def _send_all(self, data: bytes) -> None:
         try:
             sent = self._client.send(data, 0, 0.0)
         except BlockingIOError:

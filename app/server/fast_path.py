@@ -1,11 +1,11 @@
 """The fast path: serves a cached response without gunicorn's parser and without WSGI.
 
 gunicorn parses HTTP in Python, which takes several times as long as everything else
-that a cached response needs. So the worker looks at the received bytes first. If
-they are exactly one complete, plain GET of a path whose cached response is fresh,
-this module parses them with llhttp (Node's parser) and renders the response, byte
-for byte as gunicorn and the middleware would. It declines everything else, and
-everything that the two parsers might read differently; gunicorn then serves it.
+that a cached response needs. So the worker looks at a request's head first. If it is
+a plain GET of a path whose cached response is fresh, this module parses it with
+llhttp (Node's parser) and renders the response, byte for byte as gunicorn and the
+middleware would. It declines everything else, and everything that the two parsers
+might read differently; gunicorn then serves it.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ ALLOWED_BYTES = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 class Response(NamedTuple):
     """A rendered response, and what the log says about it."""
 
-    data: bytes
+    head: bytes
+    body: bytes
     target: str
     status: int
-    length: int
     forwarded_for: str | None
     request_id: str
 
@@ -67,18 +67,18 @@ class FastPath:
         self._parser = HttpRequestParser(self)
         self._headers: dict[bytes, bytes] = {}
 
-    def respond(self, received: bytes, *, is_proxy_trusted: bool) -> Response | None:
+    def respond(self, head: bytes, *, is_proxy_trusted: bool) -> Response | None:
         """Render the response to a request, or return None to decline it.
 
-        Args: everything that was received, and whether to believe the `X-Forwarded-Proto`
-        of this connection's peer.
+        Args: the bytes up to the first empty line, and whether to believe the
+        `X-Forwarded-Proto` of this connection's peer.
         """
-        known = self._entries.get(received[: received.find(b"\r\n")])
+        known = self._entries.get(head[: head.find(b"\r\n")])
         if known is None:
             return None
         target, entry = known
         cached = entry.fresh()
-        if cached is None or not self._parse(received):
+        if cached is None or not self._parse(head):
             return None
         is_https = is_proxy_trusted and self._header(b"x-forwarded-proto") == "https"
         representation = cached.select(
@@ -89,16 +89,15 @@ class FastPath:
         )
         request_id = response_headers.request_id(self._header(b"x-request-id"))
         return Response(
-            b"%b%bX-Request-ID: %b\r\n\r\n%b"
+            b"%b%bX-Request-ID: %b\r\n\r\n"
             % (
                 _first_lines(representation.status, int(time.time())),
                 lines,
                 request_id.encode(),
-                representation.body,
             ),
+            representation.body,
             target,
             int(representation.status[:3]),
-            len(representation.body),
             self._header(b"x-forwarded-for"),
             request_id,
         )
@@ -111,23 +110,22 @@ class FastPath:
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1").strip(" \t")
 
-    def _parse(self, received: bytes) -> bool:
+    def _parse(self, head: bytes) -> bool:
         """Parse the head of a request; False to decline it."""
         if (
-            len(received) > MAX_HEAD_BYTES
-            or received.find(b"\r\n\r\n") != len(received) - 4
+            len(head) > MAX_HEAD_BYTES
             # A header that goes on in the next line.
-            or b"\r\n " in received
-            or b"\r\n\t" in received
-            or received.translate(None, ALLOWED_BYTES)
+            or b"\r\n " in head
+            or b"\r\n\t" in head
+            or head.translate(None, ALLOWED_BYTES)
         ):
             return False
         headers = self._headers = {}
         try:
-            self._parser.feed_data(received)
+            self._parser.feed_data(head)
             is_plain = (
                 # Each line is another header; gunicorn joins repeated ones.
-                len(headers) == received.count(b"\r\n") - 2
+                len(headers) == head.count(b"\r\n") - 2
                 and len(headers) <= MAX_HEADERS
                 and DECLINED.isdisjoint(headers)
                 # gunicorn has rules of its own for names with an underscore.

@@ -113,7 +113,7 @@ def test_an_interview_does_not_go_back_to_an_older_state_when_the_listener_resum
     with open_socket(server) as client:
         sql(KILL_LISTENERS)
         wait_for(lambda: ("newer 2",) in sql("SELECT student FROM interviews"))
-        wait_for(lambda: server.log.count("listening for changes") == 2)
+        wait_for(lambda: server.log.count("listening for changes") >= 2)
         sql("INSERT INTO interviews VALUES (90, 'end', 1, 2)")
         received = [
             text for text in until(client, frame(2, "end")) if '"id":1,' in text and ' 2"' in text

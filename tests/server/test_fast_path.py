@@ -196,10 +196,10 @@ def test_what_browsers_send_is_served_on_the_fast_path(client: Any, app: Any) ->
     )
     response = served.respond(heroku, is_proxy_trusted=True)
     assert response
-    assert b"Strict-Transport-Security" in response.data
+    assert b"Strict-Transport-Security" in response.head
     untrusted = served.respond(heroku, is_proxy_trusted=False)
     assert untrusted
-    assert b"Strict-Transport-Security" not in untrusted.data
+    assert b"Strict-Transport-Security" not in untrusted.head
 
 
 @pytest.mark.parametrize("name", MALFORMED)
