@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from app.cache import data_version
 from app.config import ConfigError, read_settings
+from app.database.pool import Connection
 from app.logs import LOGGING
+from app.server.socket_wait import wait_until_ready
 from app.server.worker import Logger, Worker
 
 try:
@@ -66,8 +68,9 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Let the worker count in its slot."""
+    """Let the worker count in its slot, and its greenlets wait for PostgreSQL."""
     data_version.take(worker.slot)
+    Connection.wait_until_ready = staticmethod(wait_until_ready)
 
 
 def post_worker_init(worker: Any) -> None:

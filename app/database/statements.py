@@ -109,7 +109,7 @@ class _Write:
                 self.finish_commit()
                 if is_committed:
                     return commit.row
-            row = self._execute_statement(cursor)
+            row = self._execute_statement(connection, cursor)
             if row.transaction_id is None:
                 cursor.execute("ROLLBACK")
                 return row
@@ -118,10 +118,11 @@ class _Write:
             self.finish_commit()
             return row
 
-    def _execute_statement(self, cursor: psycopg2.extensions.cursor) -> Any:
+    def _execute_statement(self, connection: Connection, cursor: psycopg2.extensions.cursor) -> Any:
+        statement = connection.prepare(self._statement, self._parameters)
         begin = "BEGIN; "
         for _ in range(ATTEMPTS):
-            cursor.execute(begin + self._statement, self._parameters)
+            cursor.execute(begin + statement, self._parameters)
             begin = ""
             row: Any = cursor.fetchone()
             if row.transaction_id or not row.has_vanished:

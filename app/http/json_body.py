@@ -37,7 +37,7 @@ def read() -> object:
     if not body:
         raise BadRequest("The body is empty; send JSON.")
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse, parse_int=_number)
+        return _DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise BadRequest("The body is not UTF-8.") from None
     except RecursionError:
@@ -70,3 +70,6 @@ def _refuse(constant: str) -> NoReturn:
 def _number(digits: str) -> int | float:
     # Python converts at most 4,300 digits to an int; as a float they become infinity.
     return int(digits) if len(digits) < 20 else float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_number)
