@@ -200,7 +200,7 @@ def test_locked_tables_are_unavailable_in_time_and_delay_nothing_else(
         for request, status in AT_ONCE:
             answer = ask(server, *request)
             assert answer.status == status
-            assert answer.seconds < 0.5
+            assert answer.seconds < 1
     assert len(slow) == 40
     for answer in slow:
         assert_unavailable(answer)
@@ -347,7 +347,7 @@ def test_a_silent_postgresql_is_unavailable_in_time(serve: Serve, own: Postgres)
             time.sleep(0.3)
             for request, status in AT_ONCE:
                 answer = ask(server, *request)
-                assert (answer.status, answer.seconds < 0.5) == (status, True)
+                assert (answer.status, answer.seconds < 1) == (status, True)
         assert len(answers) == 32
         for answer in answers:
             assert_unavailable(answer)

@@ -161,7 +161,8 @@ def test_save_delay_holds_back_the_answer_to_a_write(
     started = time.monotonic()
     for path in READS:
         assert client.get(path).status_code == 200
-    assert time.monotonic() - started < 0.4
+    # Held back, they take three times as long as a write.
+    assert time.monotonic() - started < 3 * 0.4
 
 
 def test_an_unexpected_error_is_a_problem_without_details_and_one_line_in_the_log(
