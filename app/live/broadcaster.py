@@ -80,6 +80,8 @@ class Broadcaster(Subscriber):
         self._compared = Snapshot(0, frozenset())
         self._keep_alive_thread: threading.Thread | None = None
         self.is_stopping = False
+        # Clients that send too much take turns.
+        self.greedy = threading.Lock()
 
     def serve(self, client: WebSocket, request_id: str) -> None:
         """Keep a socket among those that receive changes until it closes."""

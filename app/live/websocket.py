@@ -27,8 +27,8 @@ MAX_MESSAGE_BYTES = 64 * 1024
 MAX_QUEUE_BYTES = 256 * 1024
 # Real clients send a "ping" now and then.
 MAX_FRAMES_PER_SECOND = 100
-# Other threads get a turn after each read, so a read must not take long to parse.
-READ_BYTES = 4096
+# Other threads run after each read, so a read must not take long to parse.
+READ_BYTES = 512
 WRITE_BYTES = 16 * 1024
 
 PING = Frame(Opcode.PING, b"").serialize(mask=False)
@@ -43,8 +43,9 @@ def text_frame(text: str) -> bytes:
 class WebSocket:
     """An open socket and the frames that wait to be written to it."""
 
-    def __init__(self, connection: socket.socket, handshake: bytes) -> None:
+    def __init__(self, connection: socket.socket, handshake: bytes, greedy: threading.Lock) -> None:
         self._connection = connection
+        self._greedy = greedy
         self._protocol = Protocol(SERVER, max_size=MAX_MESSAGE_BYTES)
         self._handshake = handshake
         self._queue = deque([handshake])
@@ -133,8 +134,7 @@ class WebSocket:
     def _read(self) -> None:
         while data := self._connection.recv(READ_BYTES):
             self._received_at = time.monotonic()
-            # A read does not wait while data is there.
-            time.sleep(0)
+            self._let_others_go_first(is_greedy=len(data) == READ_BYTES)
             if self.close_code == CloseCode.POLICY_VIOLATION:
                 continue  # read on until it ends: closing earlier would take the close frame back
             self._protocol.receive_data(data)
@@ -152,6 +152,14 @@ class WebSocket:
                 self._finish(b"".join(replies), code)
             elif replies:
                 self.send(b"".join(replies))
+
+    def _let_others_go_first(self, *, is_greedy: bool) -> None:
+        """Let other threads run: a read does not wait while data is there."""
+        if is_greedy:
+            with self._greedy:
+                time.sleep(0)
+        else:
+            time.sleep(0)
 
     def _is_too_fast(self, frames: int) -> bool:
         second = int(self._received_at)

@@ -18,6 +18,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.lock import Semaphore
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
@@ -29,8 +30,11 @@ from app.server.connection import STOP_TIMEOUT, Connection
 from app.server.fast_path import FastPath
 from app.server.refusals import refuse
 
-# Seconds between two looks at which connections have waited long enough.
-SWEEP_INTERVAL = 0.5
+# Seconds between two looks at the connections and at how long the event loop takes.
+WATCH_INTERVAL = 0.1
+SLOW_TURN = 0.02
+# Connections that a worker accepts in one turn of the event loop while turns are slow.
+MAX_ACCEPT = 32
 # Seconds between two signs of life to gunicorn's master process.
 NOTIFY_INTERVAL = 1.0
 
@@ -78,6 +82,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # The connections that wait for a request.
         self.waiting: set[Connection] = set()
         self._has_to_stop = Event()
+        # Connections that send without waiting take turns: while they read, and while
+        # their requests are served.
+        self.greedy = Semaphore(1)
+        self.pipelining = Semaphore(1)
 
     def run(self) -> None:
         """Serve until the worker is stopped."""
@@ -85,7 +93,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.fast_path = FastPath(entries, self.wsgi.config["CORS_ORIGINS"])
         connections = Pool(self.worker_connections)
         servers = [self._start_server(listener, connections) for listener in self.sockets]
-        gevent.spawn(self._sweep)
+        gevent.spawn(self._watch, servers)
         while self.alive:
             self.notify()
             self._has_to_stop.wait(NOTIFY_INTERVAL)
@@ -105,9 +113,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             handle=partial(self.handle, listener.getsockname()),
             spawn=connections,
         )
-        if self.cfg.workers > 1:
-            # Leaves the next connection to the others.
-            server.max_accept = 1
+        server.max_accept = 1
         server.start()
         return server
 
@@ -144,9 +150,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
         gevent.sleep(STOP_TIMEOUT)
         self._expire()
 
-    def _sweep(self) -> None:
+    def _watch(self, servers: list[DrainingServer]) -> None:
+        """End waits that take too long, and accept faster while everything else is slow."""
         while True:
-            gevent.sleep(SWEEP_INTERVAL)
+            started = time.monotonic()
+            gevent.sleep(WATCH_INTERVAL)
+            is_slow = time.monotonic() - started > WATCH_INTERVAL + SLOW_TURN
+            for server in servers:
+                # One connection per turn of the event loop leaves the next one to the other
+                # workers. But if turns are long, a queue of connections would take seconds.
+                server.max_accept = MAX_ACCEPT if is_slow else 1
             self._expire()
 
     def _expire(self) -> None:
