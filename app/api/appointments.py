@@ -81,9 +81,9 @@ BOOK = """
     SELECT
       EXISTS (SELECT FROM appointment) AS appointment_exists,
       EXISTS (SELECT FROM interviewer) AS interviewer_exists,
-      EXISTS (
+      %(must_be_booked)s AND NOT EXISTS (SELECT FROM booked) AND EXISTS (
         SELECT FROM interviews WHERE appointment_id = %(appointment_id)s
-      ) AND NOT EXISTS (SELECT FROM booked) AS has_vanished,
+      ) AS has_vanished,
       (SELECT pg_current_xact_id()::text FROM stored) AS transaction_id
 """
 
@@ -133,9 +133,9 @@ CANCEL = """
     SELECT
       EXISTS (SELECT FROM appointment) AS appointment_exists,
       EXISTS (SELECT FROM booked) AS was_booked,
-      EXISTS (
+      NOT EXISTS (SELECT FROM booked) AND EXISTS (
         SELECT FROM interviews WHERE appointment_id = %(appointment_id)s
-      ) AND NOT EXISTS (SELECT FROM booked) AS has_vanished,
+      ) AS has_vanished,
       (SELECT pg_current_xact_id()::text FROM cancelled) AS transaction_id
 """
 
@@ -195,7 +195,8 @@ def _unknown_appointment(text: str) -> NotFound:
 
 
 def _no_content() -> Response:
-    time.sleep(current_app.config["SAVE_DELAY"])
+    if delay := current_app.config["SAVE_DELAY"]:
+        time.sleep(delay)
     response = Response(status=204)
     del response.headers["Content-Type"]
     return response

@@ -57,7 +57,7 @@ def fetch_text(statement: str) -> str:
             row: Any = cursor.fetchone()
             return str(row[0])
 
-    return _on_live_connection(fetch)
+    return _on_live_connection(fetch, for_write=False)
 
 
 def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
@@ -74,7 +74,7 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
     """
     write = _Write(statement, parameters, current_app.extensions["commits"])
     try:
-        return _on_live_connection(write.execute)
+        return _on_live_connection(write.execute, for_write=True)
     finally:
         write.abandon_commit()
 
@@ -129,7 +129,7 @@ class _Write:
                 self._finish_commit()
                 if is_committed:
                     return commit.row
-            row = self._execute_statement(cursor)
+            row = self._execute_statement(connection, cursor)
             if row.transaction_id is None:
                 cursor.execute("ROLLBACK")
                 return row
@@ -138,10 +138,11 @@ class _Write:
             self._finish_commit()
             return row
 
-    def _execute_statement(self, cursor: psycopg2.extensions.cursor) -> Any:
+    def _execute_statement(self, connection: Connection, cursor: psycopg2.extensions.cursor) -> Any:
+        statement = connection.prepare(self._statement, self._parameters)
         begin = "BEGIN; "
         for _ in range(ATTEMPTS):
-            cursor.execute(begin + self._statement, self._parameters)
+            cursor.execute(begin + statement, self._parameters)
             begin = ""
             row: Any = cursor.fetchone()
             if row.transaction_id or not row.has_vanished:
@@ -178,14 +179,14 @@ def _is_committed(cursor: psycopg2.extensions.cursor, transaction_id: str) -> bo
     return bool(status == "committed")
 
 
-def _on_live_connection(work: Callable[[Connection], Result]) -> Result:
+def _on_live_connection(work: Callable[[Connection], Result], *, for_write: bool) -> Result:
     """Do the work on a connection; repeat it on another one if the connection is lost."""
     pool: Pool = current_app.extensions["pool"]
     deadline = time.monotonic() + CONNECT_TIMEOUT
     attempt = 1
     while True:
         try:
-            with pool.connection(deadline) as connection:
+            with pool.connection(deadline, for_write=for_write) as connection:
                 return work(connection)
         except psycopg2.Error as error:
             if not is_lost(error) or attempt == ATTEMPTS or time.monotonic() > deadline:

@@ -68,11 +68,11 @@ def _read_bytes() -> bytes:
 
 def _parse(text: str) -> object:
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return _DECODER.decode(text)
     except ValueError:
-        # Python converts at most 4,300 digits to an int. Converting each number here takes
-        # three times as long, so it is not done for every body.
-        return json.loads(text, parse_constant=_refuse, parse_int=_number)
+        # It may be an integer of more than 4,300 digits, which Python does not convert. This
+        # decoder takes three times as long, so it is not the one for every body.
+        return _DECODER_OF_LONG_INTEGERS.decode(text)
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -82,3 +82,7 @@ def _refuse(constant: str) -> NoReturn:
 def _number(digits: str) -> int | float:
     # As a float, many digits become infinity.
     return int(digits) if len(digits) < 20 else float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER_OF_LONG_INTEGERS = json.JSONDecoder(parse_constant=_refuse, parse_int=_number)

@@ -30,6 +30,8 @@ MAX_FRAMES_PER_SECOND = 100
 # Other threads run after each read, so a read must not take long to parse.
 READ_BYTES = 512
 WRITE_BYTES = 16 * 1024
+# Seconds between two reads from a client whose frames no longer count.
+DISCARD_INTERVAL = 0.1
 
 PING = Frame(Opcode.PING, b"").serialize(mask=False)
 PONG = Frame(Opcode.TEXT, b'"pong"').serialize(mask=False)
@@ -135,13 +137,12 @@ class WebSocket:
         while data := self._connection.recv(READ_BYTES):
             self._received_at = time.monotonic()
             self._let_others_go_first(is_greedy=len(data) == READ_BYTES)
-            if self.close_code == CloseCode.POLICY_VIOLATION:
-                continue  # read on until it ends: closing earlier would take the close frame back
             self._protocol.receive_data(data)
             events = self._protocol.events_received()
             if self._is_too_fast(len(events)):
                 self.close(CloseCode.POLICY_VIOLATION)
-                continue
+                self._discard()
+                return
             for event in events:
                 if isinstance(event, Frame):
                     self._receive(event)
@@ -152,6 +153,11 @@ class WebSocket:
                 self._finish(b"".join(replies), code)
             elif replies:
                 self.send(b"".join(replies))
+
+    def _discard(self) -> None:
+        """Read until the end: ending a connection with unread bytes takes the close frame back."""
+        while self._connection.recv(65536):
+            time.sleep(DISCARD_INTERVAL)
 
     def _let_others_go_first(self, *, is_greedy: bool) -> None:
         """Let other threads run: a read does not wait while data is there."""

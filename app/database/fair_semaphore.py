@@ -1,0 +1,58 @@
+"""A semaphore that is acquired in the order of arrival.
+
+`threading.Semaphore` lets a newcomer overtake those who wait: under load, somebody
+waits forever.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class FairSemaphore:
+    """At most `count` holders at once, first come, first served."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[threading.Event] = deque()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def held(self, deadline: float) -> Iterator[None]:
+        """Hold it; raises `TimeoutError` if that is not possible by `deadline` (monotonic)."""
+        self._acquire(deadline)
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _acquire(self, deadline: float) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            handed_over = threading.Event()
+            self._waiting.append(handed_over)
+        try:
+            if handed_over.wait(max(0.0, deadline - time.monotonic())):
+                return
+            raise TimeoutError
+        except BaseException:
+            with self._lock:
+                is_waiting = handed_over in self._waiting
+                if is_waiting:
+                    self._waiting.remove(handed_over)
+            if not is_waiting:
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._free += 1
