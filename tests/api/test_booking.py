@@ -11,14 +11,14 @@ from tests.support.database import Sql, Tables
 from tests.support.seed import ADA, ONE, SEED, TWO, slots
 
 
-def test_put_books_a_free_slot(client: FlaskClient) -> None:
+def test_put_books_a_free_appointment(client: FlaskClient) -> None:
     response = client.put("/api/appointments/2", json={"interview": ADA})
     assert (response.status_code, response.data) == (204, b"")
     assert "Content-Type" not in response.headers
     assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
 
 
-def test_put_edits_a_booked_slot(client: FlaskClient) -> None:
+def test_put_edits_a_booked_appointment(client: FlaskClient) -> None:
     response = client.put("/api/appointments/1", json={"interview": ADA})
     assert (response.status_code, response.data) == (204, b"")
     assert slots(client) == {**SEED, "1": {**ONE, "interview": ADA}}
@@ -31,7 +31,7 @@ def test_an_edit_keeps_the_row(client: FlaskClient, tables: Tables) -> None:
     assert tables() == {**before, "interviews": [(row[0], "Ada", 2, 1)]}
 
 
-def test_the_same_put_twice_is_answered_twice(client: FlaskClient) -> None:
+def test_the_same_put_twice_succeeds_twice(client: FlaskClient) -> None:
     for _ in range(2):
         assert client.put("/api/appointments/2", json={"interview": ADA}).status_code == 204
     assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
@@ -44,9 +44,7 @@ def test_the_last_write_wins(client: FlaskClient) -> None:
     assert slots(client) == {**SEED, "2": {**TWO, "interview": bob}}
 
 
-def test_any_interviewer_may_be_booked_not_only_an_available_one(
-    client: FlaskClient, sql: Sql
-) -> None:
+def test_an_interviewer_who_is_not_available_may_be_booked(client: FlaskClient, sql: Sql) -> None:
     sql("DELETE FROM available_interviewers")
     assert client.put("/api/appointments/2", json={"interview": ADA}).status_code == 204
 
@@ -101,7 +99,7 @@ def test_the_interviewer_is_stored_as_a_number(client: FlaskClient, interviewer:
         "application/merge-patch+json; charset=utf-8",
     ],
 )
-def test_every_json_content_type_is_taken(client: FlaskClient, content_type: str) -> None:
+def test_every_json_content_type_is_accepted(client: FlaskClient, content_type: str) -> None:
     body = json.dumps({"interview": ADA})
     response = client.put("/api/appointments/2", data=body, content_type=content_type)
     assert response.status_code == 204
@@ -124,7 +122,7 @@ def test_every_json_content_type_is_taken(client: FlaskClient, content_type: str
         pytest.param("a\tb\nc\u2028d", id="control characters"),
     ],
 )
-def test_a_name_is_stored_as_it_was_sent(
+def test_a_name_is_stored_as_sent(
     client: FlaskClient, sql: Sql, student: str, escaped: bool
 ) -> None:
     interview = {"student": student, "interviewer": 2}

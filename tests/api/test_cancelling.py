@@ -16,7 +16,7 @@ def test_delete_cancels_an_interview(client: FlaskClient) -> None:
     assert slots(client) == {**SEED, "1": {**ONE, "interview": None}}
 
 
-def test_delete_of_a_free_slot_is_fine_too(client: FlaskClient, tables: Tables) -> None:
+def test_delete_of_a_free_appointment_succeeds(client: FlaskClient, tables: Tables) -> None:
     before = tables()
     response = client.delete("/api/appointments/2")
     assert (response.status_code, response.data) == (204, b"")
@@ -43,7 +43,7 @@ def test_delete_ignores_a_body(client: FlaskClient, body: bytes, content_type: s
     assert slots(client) == {**SEED, "1": {**ONE, "interview": None}}
 
 
-def test_a_cancelled_slot_can_be_booked_again(client: FlaskClient) -> None:
+def test_a_cancelled_appointment_can_be_booked_again(client: FlaskClient) -> None:
     client.delete("/api/appointments/1")
     assert client.put("/api/appointments/1", json={"interview": ADA}).status_code == 204
     assert slots(client) == {**SEED, "1": {**ONE, "interview": ADA}}

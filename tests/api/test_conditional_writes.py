@@ -48,7 +48,7 @@ NONE = {"If-None-Match": "*"}
         ("DELETE", 1, {"If-None-Match": '"a"'}, 204),
     ],
 )
-def test_a_write_may_ask_for_a_free_or_a_booked_slot(
+def test_a_conditional_write_requires_a_free_or_a_booked_appointment(
     client: FlaskClient, method: str, slot: int, headers: dict[str, str], status: int
 ) -> None:
     body = {"interview": ADA} if method == "PUT" else None
@@ -76,7 +76,7 @@ def test_a_write_may_ask_for_a_free_or_a_booked_slot(
         ("PUT", "/api/appointments/2", {"interview": {**ADA, "student": ""}}, 422),
     ],
 )
-def test_an_unknown_slot_and_a_body_that_does_not_fit_win_over_a_condition(
+def test_an_unknown_appointment_or_an_invalid_body_overrides_a_condition(
     client: FlaskClient, headers: dict[str, str], *, method: str, path: str, body: Any, status: int
 ) -> None:
     response = client.open(path, method=method, headers=headers, json=body)
@@ -109,7 +109,7 @@ def race(server: Server, method: str, path: str, headers: dict[str, str]) -> dic
         return dict(zip(students, threads.map(write, students), strict=True))
 
 
-def test_of_twenty_safe_bookings_exactly_one_wins(
+def test_of_twenty_conditional_bookings_exactly_one_succeeds(
     client: FlaskClient, serve: Callable[..., Server], sql: Sql
 ) -> None:
     server = serve()
@@ -121,7 +121,7 @@ def test_of_twenty_safe_bookings_exactly_one_wins(
         assert stored == [(winner,)]
 
 
-def test_of_twenty_safe_cancels_exactly_one_wins(
+def test_of_twenty_conditional_cancels_exactly_one_succeeds(
     client: FlaskClient, serve: Callable[..., Server], tables: Tables
 ) -> None:
     statuses = race(serve(), "DELETE", "/api/appointments/1", ANY)

@@ -20,7 +20,7 @@ from tests.support.server import Server
 from tests.support.waiting import wait_for
 
 
-def test_a_body_of_exactly_100_kb_is_taken(client: FlaskClient) -> None:
+def test_a_body_of_exactly_100_kb_is_accepted(client: FlaskClient) -> None:
     response = client.put("/api/appointments/2", data=of_bytes(102_400), content_type=JSON)
     assert response.status_code == 204
     assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
@@ -243,7 +243,9 @@ def assert_refused(case: Case, status: int, headers: Any, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
-def test_refuses(client: FlaskClient, tables: Tables, log: io.StringIO, case: Case) -> None:
+def test_an_invalid_booking_is_refused_and_changes_nothing(
+    client: FlaskClient, tables: Tables, log: io.StringIO, case: Case
+) -> None:
     before = tables()
     started = time.monotonic()
     response = client.put(
@@ -263,7 +265,7 @@ def test_refuses(client: FlaskClient, tables: Tables, log: io.StringIO, case: Ca
     "slot",
     [pytest.param(case.slot, id=name) for name, case in CASES.items() if case.status == 404],
 )
-def test_refuses_to_cancel(
+def test_cancelling_an_unknown_appointment_is_refused(
     client: FlaskClient, tables: Tables, log: io.StringIO, slot: str
 ) -> None:
     before = tables()
@@ -273,7 +275,7 @@ def test_refuses_to_cancel(
     assert "Traceback" not in log.getvalue()
 
 
-def test_a_slot_of_5000_digits_is_unknown(client: FlaskClient) -> None:
+def test_an_appointment_id_of_5000_digits_is_unknown(client: FlaskClient) -> None:
     for method in ("PUT", "DELETE"):
         response = client.open(
             "/api/appointments/" + "9" * 5000, method=method, data=GOOD, content_type=JSON
@@ -281,7 +283,7 @@ def test_a_slot_of_5000_digits_is_unknown(client: FlaskClient) -> None:
         assert_refused(Case(404), response.status_code, response.headers, response.data)
 
 
-def test_a_booked_slot_keeps_its_interview_when_an_edit_is_refused(client: FlaskClient) -> None:
+def test_a_refused_edit_leaves_the_interview_unchanged(client: FlaskClient) -> None:
     for case in CASES.values():
         if case.status != 404:
             response = client.put(
@@ -293,7 +295,7 @@ def test_a_booked_slot_keeps_its_interview_when_an_edit_is_refused(client: Flask
     assert slots(client) == SEED
 
 
-def test_the_real_server_refuses_the_same_and_stays_in_step(
+def test_the_real_server_refuses_the_same_on_one_connection(
     client: FlaskClient, serve: Callable[..., Server], tables: Tables
 ) -> None:
     server = serve()

@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 
 
 @each_path
-def test_a_get_has_a_validator_that_changes_with_the_data(
+def test_a_get_has_an_etag_that_changes_with_the_data(
     stored: FlaskClient, sql: Sql, path: str
 ) -> None:
     first = stored.get(path)
@@ -32,7 +32,7 @@ def test_a_get_has_a_validator_that_changes_with_the_data(
 
 
 @each_path
-def test_what_is_unchanged_is_not_sent_again(stored: FlaskClient, path: str) -> None:
+def test_an_unchanged_list_gets_304(stored: FlaskClient, path: str) -> None:
     tag = stored.get(path).headers["ETag"]
     strong = tag.removeprefix("W/")
     for condition in (tag, strong, f'"x", {tag}', f'{strong}, "y"', "*", f'W/"a" , {tag},"b"'):
@@ -71,7 +71,7 @@ def test_a_query_and_a_trailing_slash_change_nothing(stored: FlaskClient, path: 
         )
 
 
-def test_a_write_that_is_refused_leaves_the_validator(stored: FlaskClient) -> None:
+def test_a_refused_write_leaves_the_etag(stored: FlaskClient) -> None:
     tag = stored.get("/api/appointments").headers["ETag"]
     free = {"If-None-Match": "*"}
     answer = stored.put("/api/appointments/1", json=booking("Ada"), headers=free)
@@ -90,7 +90,9 @@ def week(environ: dict[str, str], sql: Sql) -> FlaskClient:
 
 
 @each_path
-def test_a_body_worth_it_is_compressed_for_who_accepts_that(week: FlaskClient, path: str) -> None:
+def test_a_large_body_is_compressed_for_clients_that_accept_gzip(
+    week: FlaskClient, path: str
+) -> None:
     plain = week.get(path)
     assert len(plain.data) > 500
     assert "Content-Encoding" not in plain.headers
@@ -129,7 +131,7 @@ def test_a_body_worth_it_is_compressed_for_who_accepts_that(week: FlaskClient, p
         assert "Accept-Encoding" in answer.headers["Vary"]
 
 
-def test_an_accept_encoding_that_goes_on_and_on_is_not_read(week: FlaskClient) -> None:
+def test_an_endless_accept_encoding_is_ignored(week: FlaskClient) -> None:
     for repetitions in (200, 100_000):
         answer = week.get("/api/days", headers={"Accept-Encoding": "gzip, " * repetitions})
         assert answer.status_code == 200
@@ -142,14 +144,14 @@ def test_a_small_body_is_not_compressed(stored: FlaskClient) -> None:
     assert answer.json == stored.get("/api/days").json
 
 
-def test_an_error_has_no_validator(stored: FlaskClient) -> None:
+def test_an_error_has_no_etag(stored: FlaskClient) -> None:
     for path in ("/", "/api/days/1", "/api/appointments/1"):
         answer = stored.get(path)
         assert answer.status_code in {404, 405}
         assert "ETag" not in answer.headers
 
 
-def test_a_stored_answer_carries_the_headers_of_its_own_request(environ: dict[str, str]) -> None:
+def test_a_cached_response_has_the_headers_for_its_own_request(environ: dict[str, str]) -> None:
     good, other = "https://good.example", "http://localhost:8000"
     app = create_app({**environ, "CORS_ORIGINS": f"{good},{other}"})
     with app.app_context():
@@ -173,7 +175,7 @@ def test_a_stored_answer_carries_the_headers_of_its_own_request(environ: dict[st
         assert "Strict-Transport-Security" in over_https.headers
 
 
-def test_two_servers_give_the_same_validator(serve: Serve, app: Flask) -> None:
+def test_two_servers_send_the_same_etag(serve: Serve, app: Flask) -> None:
     servers = [serve(), serve()]
     for path in PATHS:
         tags = {ask(server, "GET", path).headers["Etag"] for server in servers for _ in range(6)}
@@ -181,7 +183,7 @@ def test_two_servers_give_the_same_validator(serve: Serve, app: Flask) -> None:
 
 
 @each_path
-def test_what_is_stored_does_not_depend_on_who_asked_for_it(
+def test_a_cached_response_does_not_depend_on_the_request_that_made_it(
     stored: FlaskClient, sql: Sql, path: str
 ) -> None:
     # No name of a host (RFC 1035); Werkzeug refuses it.

@@ -17,7 +17,7 @@ from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
 
-def test_a_change_in_psql_is_seen_within_a_second(serve: Serve, app: Flask, sql: Sql) -> None:
+def test_a_change_in_psql_is_visible_within_a_second(serve: Serve, app: Flask, sql: Sql) -> None:
     server = serve()
 
     def shown() -> list[str]:
@@ -43,7 +43,7 @@ def test_a_change_in_psql_is_seen_within_a_second(serve: Serve, app: Flask, sql:
         " ALTER TABLE days ENABLE TRIGGER USER; COMMIT",
     ],
 )
-def test_a_change_of_any_table_in_psql_is_seen_within_a_second(
+def test_a_change_of_any_table_in_psql_is_visible_within_a_second(
     stored: FlaskClient, sql: Sql, statement: str
 ) -> None:
     before = stored.get("/api/days").data
@@ -51,7 +51,7 @@ def test_a_change_of_any_table_in_psql_is_seen_within_a_second(
     wait_for(lambda: stored.get("/api/days").data != before, 1)
 
 
-def test_a_reset_is_seen_at_once_by_both_workers(serve: Serve, app: Flask) -> None:
+def test_a_reset_is_visible_at_once_in_both_workers(serve: Serve, app: Flask) -> None:
     server = serve()
     seeded = [ask(server, "GET", path).json for path in PATHS]
     for _ in range(10):
@@ -63,7 +63,7 @@ def test_a_reset_is_seen_at_once_by_both_workers(serve: Serve, app: Flask) -> No
             assert [ask(server, "GET", path).json for path in PATHS] == seeded
 
 
-def test_while_the_feed_is_down_reads_are_right_all_the_same(
+def test_while_the_listener_is_down_reads_are_correct(
     serve: Serve, app: Flask, sql: Sql, gap: Callable[[], Any]
 ) -> None:
     server = serve()

@@ -78,7 +78,7 @@ def test_a_query_that_returns_the_same_keeps_the_cached_response(
     assert app.extensions["cache"].entries["/api/days"].response is first
 
 
-def test_a_change_costs_each_process_one_query_however_many_wait(
+def test_a_change_costs_each_worker_one_query_however_many_requests_wait(
     serve: Serve, app: Flask, proxy: Proxy, sql: Sql
 ) -> None:
     server = serve(DATABASE_URL=proxy.url)
@@ -98,7 +98,7 @@ def test_a_change_costs_each_process_one_query_however_many_wait(
     assert queries(proxy) - before <= 4
 
 
-def test_a_process_that_was_never_asked_before_asks_once_too(
+def test_a_new_worker_queries_once_however_many_requests_wait(
     serve: Serve, app: Flask, proxy: Proxy, sql: Sql
 ) -> None:
     server = serve(DATABASE_URL=proxy.url, WEB_CONCURRENCY="1")
@@ -113,7 +113,7 @@ def test_a_process_that_was_never_asked_before_asks_once_too(
     assert queries(proxy) <= 2
 
 
-def test_who_waits_for_a_query_that_fails_is_answered_too(
+def test_requests_that_wait_for_a_query_that_fails_get_503(
     serve: Serve, app: Flask, sql: Sql
 ) -> None:
     server = serve()

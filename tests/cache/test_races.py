@@ -210,7 +210,9 @@ def test_reads_and_writes_at_once_are_linearizable(server: Server, sql: Sql) -> 
 
 
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
-def test_they_are_linearizable_while(server: Server, sql: Sql, disturbance: str) -> None:
+def test_they_are_linearizable_while_something_fails(
+    server: Server, sql: Sql, disturbance: str
+) -> None:
     assert_linearizable(race(server, sql, 300, [DISTURBANCES[disturbance]]))
 
 

@@ -102,7 +102,7 @@ def behind(app: Flask, proxy: Proxy) -> Iterator[Any]:
     ],
     ids=str,
 )
-def test_a_change_is_made_once_although_its_connection_breaks(  # noqa: PLR0917
+def test_a_change_is_made_once_if_its_connection_breaks(  # noqa: PLR0917
     behind: Any, proxy: Proxy, sql: Sql, moment: str, times: int, request_: Any
 ) -> None:
     method, slot, headers = request_
@@ -129,7 +129,7 @@ def test_a_change_is_made_once_although_its_connection_breaks(  # noqa: PLR0917
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_refusal_stays_a_refusal_although_its_connection_breaks(
+def test_a_refused_write_stays_refused_if_its_connection_breaks(
     behind: Any, proxy: Proxy, sql: Sql, moment: str
 ) -> None:
     (proxy.breaks_before if moment == "before" else proxy.breaks_after).append(b"ROLLBACK")
@@ -138,7 +138,7 @@ def test_a_refusal_stays_a_refusal_although_its_connection_breaks(
     assert sql("SELECT student FROM interviews") == [("Archie Cohen",)]
 
 
-def test_a_read_is_done_again_when_its_connection_breaks(behind: Any, proxy: Proxy) -> None:
+def test_a_read_is_repeated_if_its_connection_breaks(behind: Any, proxy: Proxy) -> None:
     # Two lists: the second read of one is served from the cache.
     for breaks, path, text in (
         (proxy.breaks_before, "/api/days", b"available_interviewers"),
@@ -149,7 +149,7 @@ def test_a_read_is_done_again_when_its_connection_breaks(behind: Any, proxy: Pro
         assert breaks == []
 
 
-def test_a_network_that_breaks_every_time_is_unavailable(behind: Any, proxy: Proxy) -> None:
+def test_a_network_that_always_breaks_gives_503(behind: Any, proxy: Proxy) -> None:
     proxy.breaks_before.extend([b"json_agg"] * 100)
     started = time.monotonic()
     answer = behind.get("/api/days")
@@ -182,7 +182,7 @@ AT_ONCE: list[tuple[tuple[Any, ...], int]] = [
 ]
 
 
-def test_locked_tables_are_unavailable_in_time_and_delay_nothing_else(
+def test_locked_tables_give_503_in_time_and_delay_nothing_else(
     serve: Serve, app: Flask, sql: Sql
 ) -> None:
     server = serve()
@@ -209,9 +209,7 @@ def test_locked_tables_are_unavailable_in_time_and_delay_nothing_else(
     assert ask(server, "PUT", "/api/appointments/2", booking("A")).seconds < 1
 
 
-def test_a_change_that_was_not_answered_in_time_is_not_made_later(
-    serve: Serve, app: Flask, sql: Sql
-) -> None:
+def test_a_write_that_timed_out_is_not_made_later(serve: Serve, app: Flask, sql: Sql) -> None:
     server = serve()
     sql("BEGIN; LOCK TABLE interviews IN ACCESS EXCLUSIVE MODE")
     assert_unavailable(ask(server, "PUT", "/api/appointments/2", booking("late")))
@@ -232,9 +230,7 @@ FILL_DISK = """
 """
 
 
-def test_a_full_disk_is_unavailable_to_writes_and_delays_nothing(
-    serve: Serve, app: Flask, sql: Sql
-) -> None:
+def test_on_a_full_disk_writes_get_503_and_reads_go_on(serve: Serve, app: Flask, sql: Sql) -> None:
     server = serve()
     sql(FILL_DISK)
     try:
@@ -273,7 +269,7 @@ def own(postgres_of_our_own: Postgres) -> Postgres:
     return postgres_of_our_own
 
 
-def test_a_transaction_that_a_crash_forgot_was_not_committed(app: Flask) -> None:
+def test_a_transaction_lost_in_a_crash_was_not_committed(app: Flask) -> None:
     with (
         closing(pool.connect(app.config["DATABASE"])) as connection,
         connection.cursor() as cursor,
@@ -284,7 +280,7 @@ def test_a_transaction_that_a_crash_forgot_was_not_committed(app: Flask) -> None
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_a_restart_under_load_gives_right_answers_or_503(
+def test_a_restart_under_load_gives_correct_responses_or_503(
     serve: Serve, own: Postgres, mode: str
 ) -> None:
     server = serve(DATABASE_URL=own.url)
@@ -331,7 +327,7 @@ def test_a_restart_under_load_gives_right_answers_or_503(
     assert max(answer.seconds for answer in answers) < 5
 
 
-def test_a_silent_postgresql_is_unavailable_in_time(serve: Serve, own: Postgres) -> None:
+def test_a_frozen_postgresql_gives_503_in_time(serve: Serve, own: Postgres) -> None:
     server = serve(DATABASE_URL=own.url)
     for _ in range(10):
         assert ask(server, "PUT", "/api/appointments/2", booking("A")).status == 204
@@ -375,7 +371,7 @@ def passwords_demanded(own: Postgres) -> Iterator[Sql]:
             own.control("reload")
 
 
-def test_a_wrong_password_is_unavailable_and_not_told(serve: Serve, own: Postgres) -> None:
+def test_a_wrong_password_gives_503_and_is_not_revealed(serve: Serve, own: Postgres) -> None:
     with passwords_demanded(own):
         server = serve(DATABASE_URL=f"{own.url}&password=s3cret")
         for _ in range(4):
@@ -387,9 +383,7 @@ def test_a_wrong_password_is_unavailable_and_not_told(serve: Serve, own: Postgre
         assert "password authentication failed" in server.log
 
 
-def test_a_password_that_is_changed_meanwhile_is_unavailable_until_it_is_right_again(
-    serve: Serve, own: Postgres
-) -> None:
+def test_a_changed_password_gives_503_until_it_is_right_again(serve: Serve, own: Postgres) -> None:
     with passwords_demanded(own) as sql:
         server = serve(DATABASE_URL=f"{own.url}&password=right")
         workers = server.workers
@@ -405,12 +399,12 @@ def test_a_password_that_is_changed_meanwhile_is_unavailable_until_it_is_right_a
         assert sorted(server.workers) == sorted(workers)
 
 
-def test_a_database_that_does_not_exist_is_unavailable(serve: Serve, own: Postgres) -> None:
+def test_a_database_that_does_not_exist_gives_503(serve: Serve, own: Postgres) -> None:
     server = serve(DATABASE_URL=own.url.replace("/postgres?", "/nowhere?"))
     assert_unavailable(ask(server, "GET", "/api/days"))
 
 
-def test_more_connections_than_postgresql_has_are_unavailable(serve: Serve, own: Postgres) -> None:
+def test_a_role_without_free_connections_gives_503(serve: Serve, own: Postgres) -> None:
     with connected(own.url) as sql:
         sql("DROP ROLE IF EXISTS nobody_more")
         sql("CREATE ROLE nobody_more LOGIN CONNECTION LIMIT 0")

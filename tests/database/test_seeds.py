@@ -29,7 +29,7 @@ def test_the_test_seed_is_exact(sql: Sql, prepare: Callable[[str], None]) -> Non
 
 
 @pytest.mark.parametrize("name", ["production", "development"])
-def test_a_term_starts_with_five_days_of_five_slots_and_ten_interviewers(
+def test_a_term_has_five_days_of_five_appointments_and_ten_interviewers(
     sql: Sql, prepare: Callable[[str], None], name: str
 ) -> None:
     prepare(name)
@@ -50,7 +50,7 @@ def test_a_term_starts_without_interviews(sql: Sql, prepare: Callable[[str], Non
     assert rows(sql)["interviews"] == []
 
 
-def test_development_has_ten_interviews_each_with_somebody_who_is_there_that_day(
+def test_development_has_ten_interviews_with_available_interviewers(
     sql: Sql, prepare: Callable[[str], None]
 ) -> None:
     prepare("development")
@@ -76,7 +76,7 @@ def test_development_has_ten_interviews_each_with_somebody_who_is_there_that_day
     assert len({slot for _, _, _, slot in interviews}) == 10
 
 
-def test_what_is_random_differs_from_seed_to_seed(sql: Sql, app_of: Callable[[str], Flask]) -> None:
+def test_random_rows_differ_from_seed_to_seed(sql: Sql, app_of: Callable[[str], Flask]) -> None:
     seen = set()
     app = app_of("development")
     for _ in range(3):

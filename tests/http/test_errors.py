@@ -103,7 +103,7 @@ def test_a_wrong_method_is_405_with_allow(
 
 @pytest.mark.parametrize("slash", ["", "/"], ids=["plain", "slash"])
 @pytest.mark.parametrize("path", ALLOWED)
-def test_options_tells_what_is_allowed(client: FlaskClient, path: str, slash: str) -> None:
+def test_options_lists_the_allowed_methods(client: FlaskClient, path: str, slash: str) -> None:
     response = client.options(path + slash)
     assert response.status_code in {200, 204}
     assert (allow(response.headers), response.data) == (ALLOWED[path], b"")
@@ -149,7 +149,7 @@ def test_test_error_is_off_when_it_is_blank_or_false(
 
 
 @pytest.mark.parametrize(("test_error", "status"), [("", 204), ("true", 500)])
-def test_save_delay_holds_back_the_answer_to_a_write(
+def test_save_delay_delays_the_response_to_a_write(
     app: Flask, make_app: MakeApp, test_error: str, status: int
 ) -> None:
     client = make_app(TEST_ERROR=test_error, SAVE_DELAY="0.4").test_client()

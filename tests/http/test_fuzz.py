@@ -42,7 +42,7 @@ st = tools.package("hypothesis.strategies")
         pytest.param(12, 1200, id="long", marks=pytest.mark.slow),
     ],
 )
-def test_every_answer_is_as_described(
+def test_every_response_is_as_openapi_describes(
     serve: Callable[..., Server],
     environ: dict[str, str],
     seeds: int,
@@ -191,7 +191,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
 
 
 @EXAMPLES
-def test_any_bytes_are_answered_and_what_is_refused_changes_nothing(
+def test_any_bytes_get_a_response_and_refused_requests_change_nothing(
     server: Server, examples: int
 ) -> None:
     def stored() -> bytes:
@@ -211,7 +211,7 @@ def test_any_bytes_are_answered_and_what_is_refused_changes_nothing(
 
 
 @EXAMPLES
-def test_a_bad_request_is_refused_at_once_though_no_connection_is_free(
+def test_a_bad_request_is_refused_at_once_if_no_connection_is_free(
     server: Server, database_url: str, examples: int
 ) -> None:
     def check(body: bytes, method: str, path: str) -> None:

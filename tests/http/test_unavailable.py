@@ -48,7 +48,7 @@ TABLES = ["days", "appointments", "interviewers", "interviews", "available_inter
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_missing_table_is_503_where_it_is_needed(
+def test_a_missing_table_is_503_for_requests_that_need_it(
     client: FlaskClient, sql: Sql, log: io.StringIO, table: str
 ) -> None:
     needed = {
@@ -138,7 +138,7 @@ def test_a_database_that_does_not_exist_is_503(
         assert_unavailable(response, time.monotonic() - started)
 
 
-def test_many_who_wait_for_a_silent_database_all_have_their_answer_in_time(
+def test_many_requests_to_a_silent_database_all_get_503_in_time(
     make_app: MakeApp,
 ) -> None:
     with silent_server() as port:
@@ -173,7 +173,7 @@ NEEDS_NO_DATABASE = [
 ]
 
 
-def test_what_needs_no_database_does_not_wait_for_one(make_app: MakeApp) -> None:
+def test_a_response_that_needs_no_database_does_not_wait_for_one(make_app: MakeApp) -> None:
     with silent_server() as port:
         client = make_app(DATABASE_URL=f"postgresql://ada@127.0.0.1:{port}/x").test_client()
         for method, path, body, headers, status in NEEDS_NO_DATABASE:

@@ -22,7 +22,9 @@ from tests.support.websocket import (
 )
 
 
-def test_a_write_tells_every_client_the_writer_included(server: Server, sql: Sql) -> None:
+def test_a_write_is_broadcast_to_every_client_including_the_writer(
+    server: Server, sql: Sql
+) -> None:
     with listening(server, sql, 6) as clients:
         assert ask(server, "PUT", "/api/appointments/3", booking("Ada", 2)).status == 204
         for client in clients:
@@ -37,14 +39,14 @@ def test_a_write_tells_every_client_the_writer_included(server: Server, sql: Sql
         ]
 
 
-def test_a_write_that_stores_what_was_there_is_told(server: Server, sql: Sql) -> None:
+def test_a_write_that_changes_nothing_is_broadcast(server: Server, sql: Sql) -> None:
     with listening(server, sql) as clients:
         for _ in range(3):
             assert ask(server, "PUT", "/api/appointments/1", booking("Archie Cohen")).status == 204
         assert told(clients, sql) == [frame(1, "Archie Cohen")] * 3
 
 
-def test_what_is_told_is_what_is_stored_not_what_was_sent(server: Server, sql: Sql) -> None:
+def test_a_broadcast_contains_what_is_stored_not_what_was_sent(server: Server, sql: Sql) -> None:
     body = {
         "id": 99,
         "time": "1pm",
@@ -57,7 +59,7 @@ def test_what_is_told_is_what_is_stored_not_what_was_sent(server: Server, sql: S
 
 
 @pytest.mark.parametrize("student", ["\x01" * 255, '"' * 255, "𐀀" * 255], ids=ascii)
-def test_the_longest_name_is_told(server: Server, sql: Sql, student: str) -> None:
+def test_the_longest_name_is_broadcast(server: Server, sql: Sql, student: str) -> None:
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2", booking(student)).status == 204
         (text,) = told(clients, sql)
@@ -82,14 +84,16 @@ def test_the_longest_name_is_told(server: Server, sql: Sql, student: str) -> Non
     ],
     ids=lambda request: f"{request[0]} {request[-1]}",
 )
-def test_what_changes_nothing_tells_nothing(server: Server, sql: Sql, request_: Any) -> None:
+def test_a_write_that_is_refused_is_not_broadcast(server: Server, sql: Sql, request_: Any) -> None:
     *request, status = request_
     with listening(server, sql) as clients:
         assert ask(server, *request).status == status
         assert told(clients, sql) == []
 
 
-def test_writes_that_fail_on_purpose_tell_nothing(serve: Serve, seeded: None, sql: Sql) -> None:
+def test_writes_that_fail_on_purpose_are_not_broadcast(
+    serve: Serve, seeded: None, sql: Sql
+) -> None:
     server = serve(TEST_ERROR="true")
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 500
@@ -97,7 +101,7 @@ def test_writes_that_fail_on_purpose_tell_nothing(serve: Serve, seeded: None, sq
         assert told(clients, sql) == []
 
 
-def test_of_bookings_racing_for_a_slot_only_the_winner_is_told(server: Server, sql: Sql) -> None:
+def test_of_racing_bookings_only_the_successful_one_is_broadcast(server: Server, sql: Sql) -> None:
     statuses: dict[str, int] = {}
 
     def book(student: str) -> None:
@@ -114,7 +118,7 @@ def test_of_bookings_racing_for_a_slot_only_the_winner_is_told(server: Server, s
         assert told(clients, sql) == [frame(2, winner)]
 
 
-def test_a_change_in_psql_is_told(server: Server, sql: Sql) -> None:
+def test_a_change_in_psql_is_broadcast(server: Server, sql: Sql) -> None:
     with listening(server, sql) as clients:
         sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3)")
         sql("UPDATE interviews SET appointment_id = 4 WHERE id = 90")
@@ -130,7 +134,9 @@ def test_a_change_in_psql_is_told(server: Server, sql: Sql) -> None:
         ]
 
 
-def test_a_cascade_and_a_truncate_tell_every_slot_concerned(server: Server, sql: Sql) -> None:
+def test_a_cascade_and_a_truncate_are_broadcast_for_every_appointment(
+    server: Server, sql: Sql
+) -> None:
     with listening(server, sql) as clients:
         sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3), (91, 'Bob', 2, 4)")
         sql("DELETE FROM interviewers WHERE id = 2")
@@ -151,7 +157,7 @@ def test_a_cascade_and_a_truncate_tell_every_slot_concerned(server: Server, sql:
         assert heard[3:] == [frame(MARKED, "mark")]
 
 
-def test_a_reset_is_told(server: Server, sql: Sql) -> None:
+def test_a_reset_is_broadcast(server: Server, sql: Sql) -> None:
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
         assert ask(server, "DELETE", "/api/appointments/1").status == 204
@@ -167,7 +173,7 @@ def test_a_reset_is_told(server: Server, sql: Sql) -> None:
                 picture[message["id"]] = interview and interview["student"]
 
 
-def test_two_servers_on_one_database_tell_each_others_changes(
+def test_two_servers_on_one_database_broadcast_each_others_changes(
     server: Server, serve: Serve, sql: Sql
 ) -> None:
     other = serve()
@@ -184,9 +190,7 @@ def test_two_servers_on_one_database_tell_each_others_changes(
 
 
 @pytest.mark.parametrize("count", [600, 5000])
-def test_a_large_transaction_reaches_every_client_that_reads(
-    server: Server, sql: Sql, count: int
-) -> None:
+def test_a_large_transaction_reaches_every_client(server: Server, sql: Sql, count: int) -> None:
     sql(f"INSERT INTO appointments SELECT n, 'x', 2 FROM generate_series(1001, {1000 + count}) n")
     with listening(server, sql) as clients:
         sql(

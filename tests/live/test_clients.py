@@ -34,7 +34,7 @@ from tests.support.websocket import (
 )
 
 
-def test_a_client_that_stops_reading_is_closed_delays_nobody_and_costs_little(
+def test_a_client_that_stops_reading_is_closed_delays_nobody_and_costs_little_memory(
     server: Server, sql: Sql
 ) -> None:
     sql("INSERT INTO appointments SELECT n, 'x', 2 FROM generate_series(1001, 1100) n")
@@ -63,7 +63,7 @@ def test_a_client_that_stops_reading_is_closed_delays_nobody_and_costs_little(
             assert (opcode, data[:2]) == (8, CloseCode.TRY_AGAIN_LATER.to_bytes(2, "big"))
 
 
-def test_a_client_that_vanishes_harms_nobody(server: Server, sql: Sql) -> None:
+def test_a_client_that_resets_its_connection_affects_no_other(server: Server, sql: Sql) -> None:
     with listening(server, sql) as clients:
         for _ in range(20):
             with raw_socket(server.port) as connection:
@@ -85,7 +85,7 @@ def test_an_idle_client_is_pinged(impatient: Server) -> None:
         assert next(frames_of(connection)) == (9, b"")
 
 
-def test_a_client_gone_silent_is_dropped_and_one_that_answers_pings_stays(
+def test_a_silent_client_is_closed_and_one_that_replies_to_pings_is_not(
     impatient: Server,
 ) -> None:
     with open_socket(impatient) as living, raw_socket(impatient.port) as silent:

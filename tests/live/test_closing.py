@@ -26,7 +26,7 @@ from tests.support.websocket import (
 )
 
 
-def test_the_log_says_with_which_code_a_socket_was_closed(server: Server) -> None:
+def test_the_log_has_the_close_code_of_a_socket(server: Server) -> None:
     def open_as(request_id: str) -> ClientConnection:
         return open_socket(server, additional_headers={"X-Request-ID": request_id})
 

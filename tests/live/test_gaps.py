@@ -38,7 +38,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("payload", GARBAGE, ids=lambda payload: payload[:60])
-def test_what_somebody_else_notifies_harms_nothing(server: Server, sql: Sql, payload: str) -> None:
+def test_foreign_notifications_are_ignored(server: Server, sql: Sql, payload: str) -> None:
     with listening(server, sql) as clients:
         sql("SELECT pg_notify('scheduler_changes', %s)", [payload])
         sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3)")
@@ -49,7 +49,7 @@ def test_what_somebody_else_notifies_harms_nothing(server: Server, sql: Sql, pay
             assert client.recv(5) == frame(3, "Bob")
 
 
-def test_after_a_gap_clients_are_told_what_changed_meanwhile(
+def test_after_a_gap_clients_receive_what_changed_meanwhile(
     server: Server, sql: Sql, gap: Callable[[], Any]
 ) -> None:
     with listening(server, sql) as clients:
@@ -63,7 +63,7 @@ def test_after_a_gap_clients_are_told_what_changed_meanwhile(
         assert told(clients, sql) == []
 
 
-def test_a_put_answered_in_a_gap_is_told_even_if_it_stored_what_was_there(
+def test_a_put_during_a_gap_is_broadcast_even_if_it_changed_nothing(
     server: Server, sql: Sql, gap: Callable[[], Any]
 ) -> None:
     with listening(server, sql) as clients:
@@ -78,7 +78,7 @@ def test_a_put_answered_in_a_gap_is_told_even_if_it_stored_what_was_there(
             assert frame(1, "Archie Cohen") in until(client, end)
 
 
-def test_a_thousand_changes_in_a_gap_reach_every_client_that_reads(
+def test_a_thousand_changes_during_a_gap_reach_every_client(
     server: Server, sql: Sql, gap: Callable[[], Any]
 ) -> None:
     sql("INSERT INTO appointments SELECT n, 'x', 2 FROM generate_series(1001, 2000) n")
@@ -90,7 +90,7 @@ def test_a_thousand_changes_in_a_gap_reach_every_client_that_reads(
             assert heard == sorted(frame(n, "Ada", 2) for n in range(1001, 2001))
 
 
-def test_a_socket_that_opens_in_a_gap_is_told_what_comes_after(
+def test_a_socket_that_opens_during_a_gap_receives_later_changes(
     server: Server, sql: Sql, gap: Callable[[], Any]
 ) -> None:
     with contextlib.ExitStack() as stack:
@@ -139,7 +139,7 @@ class Picture:
 @pytest.mark.parametrize(
     "steps", [32, pytest.param(313, id="5,000 writes", marks=pytest.mark.slow)]
 )
-def test_every_picture_is_right_after_many_writes_with_gaps(
+def test_every_client_has_the_right_state_after_many_writes_and_gaps(
     server: Server, serve: Serve, sql: Sql, steps: int
 ) -> None:
     other = serve()

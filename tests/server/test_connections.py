@@ -138,7 +138,7 @@ def test_on_heroku_connections_use_tls_and_fit_into_20_also_while_dynos_overlap(
     assert {status for load in loads for status in load.answers} <= {200, 204}
 
 
-def test_a_postgresql_that_demands_tls_refuses_who_has_switched_it_off(
+def test_without_tls_a_postgresql_that_demands_it_is_unavailable(
     serve: Serve, heroku_postgres: str
 ) -> None:
     server = serve(DATABASE_URL=f"{heroku_postgres}?sslmode=disable")

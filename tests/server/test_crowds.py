@@ -71,7 +71,7 @@ def test_slow_clients_delay_nobody(
         assert statistics.quantiles(seconds, n=100)[98] < 1
 
 
-def test_an_answer_that_nobody_reads_holds_nothing_up(
+def test_a_response_that_nobody_reads_delays_nobody(
     app: object, serve: Callable[..., Server]
 ) -> None:
     server = serve()
@@ -91,7 +91,7 @@ def test_an_answer_that_nobody_reads_holds_nothing_up(
 @pytest.mark.parametrize(
     ("racers", "rounds"), [(30, 3), pytest.param(100, 50, marks=SLOW, id="100 racers, 50 rounds")]
 )
-def test_of_all_who_race_for_a_free_slot_exactly_one_wins(
+def test_of_all_bookings_of_a_free_appointment_exactly_one_succeeds(
     app: object, serve: Callable[..., Server], racers: int, rounds: int
 ) -> None:
     server = serve()

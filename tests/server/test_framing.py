@@ -39,7 +39,7 @@ def exchange(server: Server, request: bytes) -> bytes:
         ("/from-memory", b"m" * 300_000),
     ],
 )
-def test_a_view_may_answer_in_pieces_or_from_a_file(server: Server, path: str, body: bytes) -> None:
+def test_a_view_may_stream_or_send_a_file(server: Server, path: str, body: bytes) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
         for method, expected in [("POST", body), ("GET", body), ("HEAD", b""), ("POST", body)]:
             connection.request(method, path)
@@ -47,14 +47,16 @@ def test_a_view_may_answer_in_pieces_or_from_a_file(server: Server, path: str, b
             assert (response.status, response.read()) == (200, expected)
 
 
-def test_a_header_is_checked_however_often_it_is_sent(server: Server) -> None:
+def test_a_response_header_is_checked_each_time(server: Server) -> None:
     for _ in range(6):
         assert ask(server, "GET", "/vary/a%01b").status >= 400
         assert ask(server, "GET", "/vary/%20Cookie%20").headers["Vary"] == "Cookie"
         assert ask(server, "GET", "/vary/Accept").headers["Vary"] == "Accept"
 
 
-def test_pieces_are_chunks_in_http_1_1_and_end_with_the_connection_in_1_0(server: Server) -> None:
+def test_a_stream_is_chunked_in_http_1_1_and_ends_with_the_connection_in_1_0(
+    server: Server,
+) -> None:
     head, _, body = exchange(
         server, b"POST /streamed HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     ).partition(b"\r\n\r\n")
@@ -67,7 +69,7 @@ def test_pieces_are_chunks_in_http_1_1_and_end_with_the_connection_in_1_0(server
     assert body == b"one,two,three"
 
 
-def test_an_answer_that_breaks_off_does_not_look_complete(server: Server) -> None:
+def test_a_response_that_breaks_off_does_not_look_complete(server: Server) -> None:
     answer = exchange(server, b"POST /broken-off HTTP/1.1\r\nHost: x\r\n\r\n")
     assert answer.count(b"HTTP/1.1") == 1
     assert answer.endswith(b"4\r\none,\r\n")
@@ -76,7 +78,7 @@ def test_an_answer_that_breaks_off_does_not_look_complete(server: Server) -> Non
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_log_that_takes_no_line_fails_no_request(database_url: str) -> None:
+def test_a_full_log_fails_no_request(database_url: str) -> None:
     environ = {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": str(free_port())}
     server = Server(environ, Path("/dev/full"))
     try:

@@ -98,7 +98,7 @@ REFUSED = {
 @pytest.mark.parametrize(
     ("status", "request_"), [pytest.param(*case, id=name) for name, case in REFUSED.items()]
 )
-def test_the_server_refuses_with_a_problem_and_serves_on(
+def test_a_refused_request_gets_a_problem_and_the_server_goes_on(
     server: Server, status: int, request_: bytes
 ) -> None:
     workers = server.workers
@@ -150,7 +150,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server: Server) -
         pytest.param(None, 30, id="real timeout", marks=pytest.mark.slow),
     ],
 )
-def test_a_body_that_stalls_is_let_go_within_30_seconds(
+def test_a_body_that_stalls_gets_408_within_30_seconds(
     serve: Serve, command: str | None, limit: float
 ) -> None:
     server = serve(command)
@@ -161,7 +161,7 @@ def test_a_body_that_stalls_is_let_go_within_30_seconds(
 
 
 @pytest.mark.parametrize("path", ["//api/days", "///", "/%", "/%zz", "/%00", "/a%0d%0ab", "/?"])
-def test_an_odd_path_is_404(server: Server, path: str) -> None:
+def test_an_unusual_path_is_404(server: Server, path: str) -> None:
     answer = send_bytes(server, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert answer.status == 404
     assert_problem(answer.headers, answer.body, 404)
@@ -172,17 +172,17 @@ def test_an_odd_path_is_404(server: Server, path: str) -> None:
     "line",
     ["GET http://x/api/days HTTP/1.1", "GET /api/days?a=%zz HTTP/1.1", "GET /api/days HTTP/1.0"],
 )
-def test_an_odd_but_proper_request_is_answered(server: Server, line: str) -> None:
+def test_an_unusual_but_valid_request_succeeds(server: Server, line: str) -> None:
     answer = send_bytes(server, f"{line}\r\nHost: x\r\n\r\n".encode())
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
 
 
-def test_a_body_in_chunks_is_taken(server: Server) -> None:
+def test_a_chunked_body_is_accepted(server: Server) -> None:
     body = b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD) + b"0\r\n\r\n"
     assert send_bytes(server, put(CHUNKED, body=body)).status == 204
 
 
-def test_a_body_that_a_request_does_not_need_is_not_taken_for_the_next(server: Server) -> None:
+def test_an_unneeded_body_is_not_taken_for_the_next_request(server: Server) -> None:
     smuggled = b"DELETE /api/appointments/1 HTTP/1.1\r\nHost: x\r\n\r\n"
     length = b"Content-Length: %d" % len(smuggled)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)

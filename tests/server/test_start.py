@@ -46,7 +46,7 @@ def test_the_server_boots_without_a_database_and_serves_when_there_is_one(
         server.stop()
 
 
-def test_the_log_says_what_was_started_and_never_the_password(
+def test_the_log_says_what_started_and_never_the_password(
     serve: Serve, database_url: str, prepared: None, sql: Sql
 ) -> None:
     url = f"{database_url}&password=s3cret%21"
@@ -66,7 +66,7 @@ def test_the_log_says_what_was_started_and_never_the_password(
 
 
 @pytest.mark.parametrize("wrong", [{"APP_ENV": "prod"}, {"PORT": "x"}, {"DATABASE_URL": "x"}])
-def test_a_setting_that_makes_no_sense_ends_the_start_in_words(
+def test_an_invalid_setting_stops_the_server_with_a_clear_message(
     wrong: dict[str, str], tmp_path: Path
 ) -> None:
     (name,) = wrong

@@ -21,9 +21,7 @@ from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
 
-def test_a_stop_under_load_answers_every_request_it_has_accepted(
-    serve: Serve, prepared: None
-) -> None:
+def test_a_stop_under_load_completes_every_accepted_request(serve: Serve, prepared: None) -> None:
     server = serve(SAVE_DELAY="0.2")
     with Threads() as threads:
         load = Load(server, threads)
@@ -39,7 +37,9 @@ def test_a_stop_under_load_answers_every_request_it_has_accepted(
     assert not [pid for pid in workers if is_running(pid)]
 
 
-def test_a_slow_request_is_finished_before_the_stop(serve: Serve, prepared: None, sql: Sql) -> None:
+def test_a_slow_request_is_completed_before_the_stop(
+    serve: Serve, prepared: None, sql: Sql
+) -> None:
     server = serve(SAVE_DELAY="2")
     statuses = []
     with Threads() as threads:
@@ -125,7 +125,7 @@ def test_half_a_request_does_not_delay_the_stop(serve: Serve, prepared: None) ->
     ],
 )
 @pytest.mark.parametrize("framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
-def test_a_dripping_body_is_let_go_within_30_seconds(
+def test_a_dripping_body_gets_408_within_30_seconds(
     serve: Serve, prepared: None, framing: bytes, command: str | None, limit: float
 ) -> None:
     server = serve(command)
