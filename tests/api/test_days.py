@@ -1,4 +1,4 @@
-"""GET /api/days: every day, with its slots, its interviewers and its free spots."""
+"""GET /api/days: every day, with its appointments, its interviewers and its free spots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decision whether a history is linearizable, on histories written by hand."""
+"""The checker of histories, on histories written by hand."""
 
 from __future__ import annotations
 

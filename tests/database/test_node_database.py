@@ -1,4 +1,4 @@
-"""A database that the Node server made is served as it is, and completed."""
+"""A database made by the Node server works unchanged, and `flask db prepare` completes it."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_a_database_with_a_single_row_is_not_seeded(
 
 
 def test_prepare_without_a_database_says_so_and_succeeds(flask: Run, tmp_path: Path) -> None:
-    # libpq would find one by itself, where the machine has one.
+    # libpq would find a database of the machine's by itself.
     service = tmp_path / "service.conf"
     service.write_text("[nowhere]\nhost=/nonexistent\n")
     libpq = {"PGSERVICE": "nowhere", "PGSERVICEFILE": str(service)}
@@ -209,7 +209,7 @@ def test_prepare_waits_for_nobody_if_nothing_is_missing(
     started = time.monotonic()
     prepare("test")
     assert time.monotonic() - started < 2
-    # Nor does it hold up that transaction.
+    # It does not block that transaction either.
     other.rollback()
     assert rows(sql) == TEST_SEED
 

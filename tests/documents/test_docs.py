@@ -28,14 +28,14 @@ def readme() -> str:
 
 
 def section(document: str, heading: str) -> str:
-    """The text below a heading, as far as the next of any level."""
+    """Return the text below a heading, up to the next heading of any level."""
     _, _, rest = (ROOT / document).read_text(encoding="utf-8").partition(f"# {heading}\n")
     assert rest, f"{document} has no heading {heading!r}"
     return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def rows(table: str) -> list[list[str]]:
-    """The cells of a section's table, without its two first lines."""
+    """Return the cells of a section's table, without its first two lines."""
     lines = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -90,7 +90,7 @@ def test_the_readme_says_what_each_package_is_for() -> None:
 
 def test_the_env_example_names_every_setting_and_its_default() -> None:
     example = dotenv_values(ROOT / ".env.example", interpolate=False)
-    # The one that is meant to be another: the file is for development.
+    # The only different one: the file is for development.
     assert example == {**DEFAULTS, "APP_ENV": "development"}
     read_settings({name: value or "" for name, value in example.items()})
 

@@ -64,7 +64,7 @@ def test_a_missing_request_id_is_generated(to_all: FlaskClient, request_: Any) -
     ids=repr,
 )
 def test_a_malformed_request_id_is_replaced(to_all: FlaskClient, malformed: str) -> None:
-    # As the server gives it: the test client refuses to send some of these.
+    # As the server passes it: the test client refuses to send some of these.
     environ = {"HTTP_X_REQUEST_ID": malformed}
     headers = to_all.get("/nowhere", environ_overrides=environ).headers
     assert re.fullmatch(r"[A-Za-z0-9-]{16,64}", headers["X-Request-ID"])

@@ -17,7 +17,7 @@ from tests.support.websocket import (
     frame,
     listening,
     mark,
-    told,
+    received,
     until,
 )
 
@@ -33,7 +33,7 @@ def test_a_write_is_broadcast_to_every_client_including_the_writer(
             )
         assert ask(server, "PUT", "/api/appointments/3", booking("Bob")).status == 204
         assert ask(server, "DELETE", "/api/appointments/3").status == 204
-        assert told(clients, sql) == [
+        assert received(clients, sql) == [
             frame(3, "Bob"),
             '{"type":"SET_INTERVIEW","id":3,"interview":null}',
         ]
@@ -43,7 +43,7 @@ def test_a_write_that_changes_nothing_is_broadcast(server: Server, sql: Sql) -> 
     with listening(server, sql) as clients:
         for _ in range(3):
             assert ask(server, "PUT", "/api/appointments/1", booking("Archie Cohen")).status == 204
-        assert told(clients, sql) == [frame(1, "Archie Cohen")] * 3
+        assert received(clients, sql) == [frame(1, "Archie Cohen")] * 3
 
 
 def test_a_broadcast_contains_what_is_stored_not_what_was_sent(server: Server, sql: Sql) -> None:
@@ -55,14 +55,14 @@ def test_a_broadcast_contains_what_is_stored_not_what_was_sent(server: Server, s
     }
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2/", body).status == 204
-        assert told(clients, sql) == [frame(2, 'Zoë ☃ "\\\u2028', 2)]
+        assert received(clients, sql) == [frame(2, 'Zoë ☃ "\\\u2028', 2)]
 
 
 @pytest.mark.parametrize("student", ["\x01" * 255, '"' * 255, "𐀀" * 255], ids=ascii)
 def test_the_longest_name_is_broadcast(server: Server, sql: Sql, student: str) -> None:
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2", booking(student)).status == 204
-        (text,) = told(clients, sql)
+        (text,) = received(clients, sql)
         assert json.loads(text) == json.loads(frame(2, student))
 
 
@@ -88,7 +88,7 @@ def test_a_write_that_is_refused_is_not_broadcast(server: Server, sql: Sql, requ
     *request, status = request_
     with listening(server, sql) as clients:
         assert ask(server, *request).status == status
-        assert told(clients, sql) == []
+        assert received(clients, sql) == []
 
 
 def test_writes_that_fail_on_purpose_are_not_broadcast(
@@ -98,7 +98,7 @@ def test_writes_that_fail_on_purpose_are_not_broadcast(
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 500
         assert ask(server, "DELETE", "/api/appointments/1").status == 500
-        assert told(clients, sql) == []
+        assert received(clients, sql) == []
 
 
 def test_of_racing_bookings_only_the_successful_one_is_broadcast(server: Server, sql: Sql) -> None:
@@ -115,7 +115,7 @@ def test_of_racing_bookings_only_the_successful_one_is_broadcast(server: Server,
                 threads.start(book, f"student {number}")
         assert sorted(statuses.values()) == [204] + [412] * 15
         (winner,) = [student for student, status in statuses.items() if status == 204]
-        assert told(clients, sql) == [frame(2, winner)]
+        assert received(clients, sql) == [frame(2, winner)]
 
 
 def test_a_change_in_psql_is_broadcast(server: Server, sql: Sql) -> None:
@@ -125,7 +125,7 @@ def test_a_change_in_psql_is_broadcast(server: Server, sql: Sql) -> None:
         sql("BEGIN; UPDATE interviews SET student = 'Eve'; ROLLBACK")
         sql("UPDATE interviews SET student = 'Bob' WHERE id = 90")
         sql("DELETE FROM interviews WHERE id = 90")
-        assert told(clients, sql) == [
+        assert received(clients, sql) == [
             frame(3, "Ada", 2),
             frame(3, None),
             frame(4, "Ada", 2),
@@ -141,7 +141,7 @@ def test_a_cascade_and_a_truncate_are_broadcast_for_every_appointment(
         sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3), (91, 'Bob', 2, 4)")
         sql("DELETE FROM interviewers WHERE id = 2")
         sql("DELETE FROM appointments WHERE id = 1")
-        assert sorted(told(clients, sql)) == sorted(
+        assert sorted(received(clients, sql)) == sorted(
             [
                 *[frame(3, "Ada", 2), frame(4, "Bob", 2)],
                 *[frame(3, None), frame(4, None), frame(1, None)],
@@ -151,10 +151,10 @@ def test_a_cascade_and_a_truncate_are_broadcast_for_every_appointment(
         sql("TRUNCATE interviewers CASCADE")
         sql("INSERT INTO interviewers VALUES (1, 'x', 'x')")
         sql(f"INSERT INTO interviews VALUES (DEFAULT, 'mark', 1, {MARKED})")
-        heard = told(clients, sql)
-        assert heard[0] == frame(3, "Cyd")
-        assert sorted(heard[1:3]) == sorted([frame(3, None), frame(MARKED, None)])
-        assert heard[3:] == [frame(MARKED, "mark")]
+        texts = received(clients, sql)
+        assert texts[0] == frame(3, "Cyd")
+        assert sorted(texts[1:3]) == sorted([frame(3, None), frame(MARKED, None)])
+        assert texts[3:] == [frame(MARKED, "mark")]
 
 
 def test_a_reset_is_broadcast(server: Server, sql: Sql) -> None:
@@ -162,7 +162,7 @@ def test_a_reset_is_broadcast(server: Server, sql: Sql) -> None:
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
         assert ask(server, "DELETE", "/api/appointments/1").status == 204
         assert ask(server, "GET", "/api/debug/reset").status == 200
-        # The slot for marks is gone with the rest: the last state of each slot counts.
+        # The appointment for marks is gone too: the last state of each one counts.
         for client in clients:
             picture: dict[int, Any] = {}
             wanted = {1: ("Archie Cohen"), 2: None, MARKED: None}
@@ -182,8 +182,8 @@ def test_two_servers_on_one_database_broadcast_each_others_changes(
         assert ask(server, "PUT", "/api/appointments/2", booking("Bob")).status == 204
         end = mark(sql)
         for client in here + there:
-            heard = until(client, end)
-            assert [text for text in heard if f'"id":{MARKED}' not in text] == [
+            texts = until(client, end)
+            assert [text for text in texts if f'"id":{MARKED}' not in text] == [
                 frame(2, "Ada"),
                 frame(2, "Bob"),
             ]
@@ -197,4 +197,4 @@ def test_a_large_transaction_reaches_every_client(server: Server, sql: Sql, coun
             "INSERT INTO interviews"
             " SELECT id, 'Ada', 2, id FROM appointments WHERE id > 1000 ORDER BY id"
         )
-        assert told(clients, sql) == [frame(1001 + n, "Ada", 2) for n in range(count)]
+        assert received(clients, sql) == [frame(1001 + n, "Ada", 2) for n in range(count)]

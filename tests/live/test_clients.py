@@ -1,4 +1,4 @@
-"""Clients that stop reading, vanish or fall silent, and servers other than gunicorn."""
+"""Clients that stop reading, reset their connection or fall silent; and `flask run`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.websocket import (
     open_socket,
     raw_socket,
     read_all,
-    told,
+    received,
 )
 
 
@@ -46,19 +46,19 @@ def test_a_client_that_stops_reading_is_closed_delays_nobody_and_costs_little_me
             "UPDATE interviews SET student = rpad(%s, 255, '☃') WHERE id BETWEEN 1001 AND 1100",
             [str(turn)],
         )
-        assert len(told(clients, sql)) == 100
+        assert len(received(clients, sql)) == 100
         return time.monotonic() - started
 
     with contextlib.ExitStack() as stack:
         with listening(server, sql) as clients:
             usual = sorted(seconds_to_send(clients, turn) for turn in range(10))
-        deaf = [stack.enter_context(raw_socket(server.port, 4096)) for _ in range(20)]
+        not_reading = [stack.enter_context(raw_socket(server.port, 4096)) for _ in range(20)]
         clients = stack.enter_context(listening(server, sql))
         before = memory(server.workers)
         delays = sorted(seconds_to_send(clients, turn) for turn in range(100))
         assert delays[-5] < max(0.5, 3 * usual[-2])
         assert memory(server.workers) - before < 60_000_000
-        for connection in deaf:
+        for connection in not_reading:
             *_, (opcode, data) = read_all(connection)
             assert (opcode, data[:2]) == (8, CloseCode.TRY_AGAIN_LATER.to_bytes(2, "big"))
 
@@ -71,7 +71,7 @@ def test_a_client_that_resets_its_connection_affects_no_other(server: Server, sq
                 linger = (1).to_bytes(4, sys.byteorder) + bytes(4)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
-        assert told(clients, sql) == [frame(2, "Ada")]
+        assert received(clients, sql) == [frame(2, "Ada")]
 
 
 @pytest.fixture

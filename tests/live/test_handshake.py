@@ -26,9 +26,9 @@ def test_a_socket_opens_on_any_path(server: Server, path: str) -> None:
 
 
 def test_a_plain_get_of_the_root_is_not_found(server: Server) -> None:
-    answer = ask(server, "GET", "/")
-    assert answer.status == 404
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    response = ask(server, "GET", "/")
+    assert response.status == 404
+    assert response.headers["Content-Type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
@@ -116,16 +116,16 @@ def test_by_default_every_origin_can_open_a_socket(server: Server) -> None:
 )
 def test_a_bad_handshake_is_refused(server: Server, changed: dict[str, Any], status: int) -> None:
     given = {name: value for name, value in {**HANDSHAKE, **changed}.items() if value is not None}
-    answer = ask(server, "GET", "/", headers=given)
-    assert answer.status == status
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json["status"] == answer.status
+    response = ask(server, "GET", "/", headers=given)
+    assert response.status == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json["status"] == response.status
 
 
 def test_a_handshake_in_another_version_learns_the_supported_one(server: Server) -> None:
     # RFC 6455, section 4.4
-    answer = ask(server, "GET", "/", headers={**HANDSHAKE, "Sec-WebSocket-Version": "25"})
-    assert answer.headers["Sec-Websocket-Version"] == "13"
+    response = ask(server, "GET", "/", headers={**HANDSHAKE, "Sec-WebSocket-Version": "25"})
+    assert response.headers["Sec-Websocket-Version"] == "13"
 
 
 def test_an_upgrade_of_another_method_is_ignored(server: Server) -> None:

@@ -16,7 +16,7 @@ from tests.support.websocket import (
     open_socket,
     raw_socket,
     read_all,
-    told,
+    received,
 )
 
 
@@ -43,7 +43,7 @@ def test_other_messages_are_ignored(server: Server, sql: Sql, message: Any) -> N
         clients[0].send(message)
         clients[0].send("ping")
         assert clients[0].recv(5) == '"pong"'
-        assert told(clients, sql) == []
+        assert received(clients, sql) == []
 
 
 def test_a_fragmented_ping_gets_a_pong(server: Server) -> None:
@@ -111,4 +111,4 @@ def test_a_client_that_breaks_the_protocol_is_closed_and_no_other(
             connection.sendall(data)
             opcode, reason = read_all(connection)[-1]
             assert (opcode, reason[:2]) == (8, code.to_bytes(2, "big"))
-        assert told(clients, sql) == []
+        assert received(clients, sql) == []

@@ -1,4 +1,4 @@
-"""Many at once, slow and greedy ones among them, cost the others nothing."""
+"""Many clients at once, including slow and greedy ones, do not delay the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLOW = pytest.mark.slow
 
 @contextlib.contextmanager
 def crowd(server: Server, size: int, opening: bytes) -> Iterator[list[socket.socket]]:
-    """Clients that have sent the beginning of a request, or nothing, and wait."""
+    """Connect clients that have sent the beginning of a request, or nothing, and wait."""
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in range(size):
@@ -63,9 +63,9 @@ def test_slow_clients_delay_nobody(
         for count in range(300):
             if opening:
                 clients[count % size].sendall(b"a")
-            answer = ask(server, "GET", ["/api/days", "/api/appointments"][count % 2])
-            assert answer.status == 200
-            seconds.append(answer.seconds)
+            response = ask(server, "GET", ["/api/days", "/api/appointments"][count % 2])
+            assert response.status == 200
+            seconds.append(response.seconds)
             if count % 10 == 0:
                 assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
         assert statistics.quantiles(seconds, n=100)[98] < 1
@@ -79,7 +79,7 @@ def test_a_response_that_nobody_reads_delays_nobody(
     with crowd(server, 20, b"") as clients:
         for client in clients:
             client.setblocking(False)
-            # As many as fit: the answers fill the buffers on the way back.
+            # As many as fit: the responses fill the buffers on the way back.
             sent = 0
             with contextlib.suppress(BlockingIOError):
                 while sent < len(requests):
@@ -134,12 +134,12 @@ def test_a_million_requests_leave_the_memory_flat(
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             for _ in range(count // len(batch)):
                 connection.sendall(b"".join(batch))
-                answers = 0
+                responses = 0
                 rest = b""
-                while answers < len(batch):
+                while responses < len(batch):
                     received = connection.recv(1 << 20)
                     assert received, "the server hung up"
-                    answers += (rest + received).count(b"HTTP/1.1 ")
+                    responses += (rest + received).count(b"HTTP/1.1 ")
                     rest = (rest + received)[-8:]
 
     def all_ask(requests: int) -> None:

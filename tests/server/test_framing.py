@@ -1,4 +1,4 @@
-"""The bytes of an answer on the wire: whole, and framed as HTTP has it."""
+"""The bytes of a response: complete, and framed as HTTP requires."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def server(serve_module: Serve) -> Server:
 
 
 def exchange(server: Server, request: bytes) -> bytes:
-    """Send a request that says `Connection: close`; give all that comes back."""
+    """Send a request with `Connection: close`; return everything that comes back."""
     with closing(socket.create_connection(("127.0.0.1", server.port), 5)) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -70,9 +70,9 @@ def test_a_stream_is_chunked_in_http_1_1_and_ends_with_the_connection_in_1_0(
 
 
 def test_a_response_that_breaks_off_does_not_look_complete(server: Server) -> None:
-    answer = exchange(server, b"POST /broken-off HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert answer.count(b"HTTP/1.1") == 1
-    assert answer.endswith(b"4\r\none,\r\n")
+    response = exchange(server, b"POST /broken-off HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert response.count(b"HTTP/1.1") == 1
+    assert response.endswith(b"4\r\none,\r\n")
     wait_for(lambda: "RuntimeError" in server.log)
     assert ask(server, "GET", "/api/days").status == 200
 
@@ -90,7 +90,7 @@ def test_a_full_log_fails_no_request(database_url: str) -> None:
                 assert (response.status, response.read()) == (200, b"Database Reset")
                 connection.request("GET", "/nowhere")
                 assert connection.getresponse().read()
-            # The same connection served them all.
+            # All on the same connection.
             assert connection.sock
     finally:
         server.stop()

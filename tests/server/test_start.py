@@ -1,4 +1,4 @@
-"""How the server starts, without a database and with settings that make no sense too."""
+"""How the server starts, including without a database and with invalid settings."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def test_the_server_boots_without_a_database_and_serves_when_there_is_one(
     workers = server.workers
     for path in ("/api/days", "/api/appointments", "/api/interviewers"):
         for _ in range(3):
-            answer = ask(server, "GET", path)
-            assert (answer.status, answer.headers["Content-Type"]) == (
+            response = ask(server, "GET", path)
+            assert (response.status, response.headers["Content-Type"]) == (
                 503,
                 "application/problem+json",
             )
-            assert int(answer.headers["Retry-After"]) > 0
-            assert answer.seconds < 1
+            assert int(response.headers["Retry-After"]) > 0
+            assert response.seconds < 1
     assert ask(server, "PUT", "/api/appointments/1", booking("Ada")).status == 503
     assert ask(server, "GET", "/nowhere").status == 404
     with postgres.running():
-        answer = ask(server, "GET", "/api/days")
-        assert answer.status == 503  # no tables yet
+        response = ask(server, "GET", "/api/days")
+        assert response.status == 503  # no tables yet
         assert finish(release({"DATABASE_URL": postgres.url, "APP_ENV": "test"}))[0] == 0
         wait_for(lambda: ask(server, "GET", "/api/days").status == 200, 2)
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204

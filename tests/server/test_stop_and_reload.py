@@ -27,12 +27,12 @@ def test_a_stop_under_load_completes_every_accepted_request(serve: Serve, prepar
         load = Load(server, threads)
         for _ in range(16):
             threads.start(load.on_one_connection)
-        wait_for(lambda: len(load.answers) > 100)
+        wait_for(lambda: len(load.statuses) > 100)
         workers = server.workers
         seconds = server.stop()
         threads.join()
     assert load.dropped == []
-    assert set(load.answers) <= {200, 204}
+    assert set(load.statuses) <= {200, 204}
     assert seconds < 5
     assert not [pid for pid in workers if is_running(pid)]
 
@@ -43,12 +43,12 @@ def test_a_slow_request_is_completed_before_the_stop(
     server = serve(SAVE_DELAY="2")
     statuses = []
     with Threads() as threads:
-        for slot in (1, 2, 3, 4):
+        for appointment in (1, 2, 3, 4):
             threads.start(
-                lambda slot: statuses.append(
-                    ask(server, "PUT", f"/api/appointments/{slot}", booking("Ada")).status
+                lambda appointment: statuses.append(
+                    ask(server, "PUT", f"/api/appointments/{appointment}", booking("Ada")).status
                 ),
-                slot,
+                appointment,
             )
         wait_for(lambda: sql("SELECT count(*) FROM interviews") == [(4,)])
         assert server.stop() < 5
@@ -63,14 +63,14 @@ def test_a_reload_under_load_drops_nothing(serve: Serve, prepared: None) -> None
             threads.start(load.on_new_connections)
         for _ in range(6):
             threads.start(load.on_kept_connections)
-        wait_for(lambda: len(load.answers) > 100)
+        wait_for(lambda: len(load.statuses) > 100)
         old = set(server.workers)
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: len(server.workers) == 2 and not old & set(server.workers))
-        before = len(load.answers)
-        wait_for(lambda: len(load.answers) > before + 100)
+        before = len(load.statuses)
+        wait_for(lambda: len(load.statuses) > before + 100)
     assert load.dropped == []
-    assert set(load.answers) <= {200, 204}
+    assert set(load.statuses) <= {200, 204}
 
 
 def test_a_killed_worker_is_replaced(serve: Serve, prepared: None) -> None:
@@ -95,7 +95,7 @@ def test_idle_connections_do_not_delay_the_stop(serve: Serve, prepared: None) ->
             if number % 2:
                 connection.request("GET", "/api/days")
                 assert connection.getresponse().read()
-        # What is waited for is cut off after four seconds.
+        # The grace period is four seconds; idle connections do not use it up.
         assert server.stop() < 4
 
 
@@ -138,7 +138,7 @@ def test_a_dripping_body_gets_408_within_30_seconds(
         )
         started = time.monotonic()
         connection.settimeout(0.2)
-        answer = b""
+        response = b""
         while time.monotonic() - started < limit + 5:
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(drip)
@@ -148,12 +148,12 @@ def test_a_dripping_body_gets_408_within_30_seconds(
                 continue
             except ConnectionResetError:
                 break
-            answer += data
-            if not data or b"}" in answer:
+            response += data
+            if not data or b"}" in response:
                 break
         assert time.monotonic() - started < limit
-        assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b"application/problem+json" in answer
+        assert response.startswith(b"HTTP/1.1 408 ")
+        assert b"application/problem+json" in response
 
 
 def test_a_dripping_body_delays_nobody_else(serve: Serve, prepared: None) -> None:

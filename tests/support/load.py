@@ -22,14 +22,14 @@ class Load:
 
     def __init__(self, server: Server, threads: Threads) -> None:
         self.server = server
-        self.answers: list[int] = []
+        self.statuses: list[int] = []
         self.dropped: list[str] = []
         self.stopping = threads.stopping
 
     def on_new_connections(self) -> None:
         while not self.stopping.is_set():
             try:
-                self.answers.append(ask(self.server, *self._request()).status)
+                self.statuses.append(ask(self.server, *self._request()).status)
             except (OSError, http.client.HTTPException) as error:
                 self.dropped.append(repr(error))
 
@@ -62,12 +62,12 @@ class Load:
                     if last_at is None or (sent_at and sent_at - last_at < NOT_IDLE):
                         self.dropped.append(repr(error))
                     return
-                self.answers.append(response.status)
+                self.statuses.append(response.status)
                 if response.will_close:
                     return
                 last_at = started_at
 
     def _request(self) -> tuple[str, str, Any]:
-        if len(self.answers) % 3 == 2:
+        if len(self.statuses) % 3 == 2:
             return "PUT", "/api/appointments/1", booking("A")
         return "GET", "/api/appointments", None
