@@ -360,7 +360,8 @@ def test_a_silent_postgresql_is_noticed(
     assert asking.events.get(timeout=5) == [(1, "Archie Cohen")]
     # Every reply is lost from now on: rows, completions, readiness.
     proxy.loses = b"ATDCZEN"
-    wait_for(lambda: proxy.count(b"LISTEN") > 1 or proxy.count(b"user") > 1, 5)
+    # The listener has begun a new connection.
+    wait_for(lambda: proxy.count(b"user") > 1, 5)
     proxy.loses = b""
     assert asking.events.get(timeout=5) == [(1, "Archie Cohen")]
     listener.stop()
