@@ -1,4 +1,4 @@
-"""Reads are right while a COMMIT is in flight: late, without a reply, or from a killed worker.
+"""Reads are correct while a COMMIT is in flight: delayed, unanswered, or from a killed worker.
 
 The proxy between the server and PostgreSQL holds back the COMMIT or its reply.
 """
@@ -24,12 +24,12 @@ from tests.support.server import Serve, Server
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
-# Of every list, on connections that go to either worker.
+# Enough new connections to reach both workers.
 READS = 8
 
 
 def students(server: Server, reads: int = READS) -> set[str | None]:
-    """Return who some reads show in appointment 2."""
+    """Return the students that several reads show in appointment 2."""
     shown = set()
     for _ in range(reads):
         response = ask(server, "GET", "/api/appointments")
@@ -40,7 +40,7 @@ def students(server: Server, reads: int = READS) -> set[str | None]:
 
 
 def free_spots(server: Server) -> set[int]:
-    """Return how many free spots some reads show on the day of appointment 2."""
+    """Return the free spots that several reads show on the day of appointment 2."""
     responses = [ask(server, "GET", "/api/days") for _ in range(READS)]
     assert {response.status for response in responses} == {200}
     return {response.json[0]["spots"] for response in responses}
@@ -192,5 +192,5 @@ def test_a_writer_that_waits_for_a_row_lock_does_not_keep_reads_from_the_cache(
         assert sql("SELECT FROM pg_locks WHERE NOT granted")
         sql("ROLLBACK")
     assert {response.status for response in responses} == {200}
-    # Each worker asks PostgreSQL again once a second.
+    # Each worker queries PostgreSQL once a second.
     assert queries() - before <= 2 * (1 + seconds)

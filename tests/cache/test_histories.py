@@ -1,4 +1,4 @@
-"""The decision whether a history is linearizable, on histories written by hand."""
+"""The checker of histories, on histories written by hand."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def op(kind: Any, value: Any, outcome: Any, called_at: float, returned_at: float
         ),
     ],
 )
-def test_the_checker_finds_what_is_wrong(history: list[Operation]) -> None:
+def test_an_impossible_history_is_not_linearizable(history: list[Operation]) -> None:
     assert not is_linearizable(history)
 
 
@@ -66,12 +66,12 @@ def test_the_checker_finds_what_is_wrong(history: list[Operation]) -> None:
         ),
     ],
 )
-def test_the_checker_accepts_what_can_have_been(history: list[Operation]) -> None:
+def test_a_possible_history_is_linearizable(history: list[Operation]) -> None:
     initial = "B" if history[0].kind == "cancel" else None
     assert is_linearizable(history, initial)
 
 
-def test_the_checker_decides_also_where_the_end_of_many_is_unknown() -> None:
+def test_many_unknown_outcomes_are_decided_in_time() -> None:
     history = []
     for moment in range(0, 300, 3):
         student = f"student {moment}"

@@ -30,10 +30,10 @@ from tests.support.server import Serve, Server
 from tests.support.threads import Threads
 from tests.support.websocket import KILL_LISTENERS
 
-# Each on a day of its own, so that the day's free spots tell of it too.
+# Each on a day of its own, so that the day's free spots show whether it is booked.
 APPOINTMENTS = range(101, 109)
 CLIENTS = 16
-# A request that takes longer is given up, and its outcome is unknown.
+# Seconds. The outcome of a request that takes longer is unknown.
 TIMEOUT = 10.0
 
 CONDITIONS = {"book free": {"If-None-Match": "*"}, "edit": {"If-Match": "*"}}
@@ -210,7 +210,9 @@ def test_reads_and_writes_at_once_are_linearizable(server: Server, sql: Sql) -> 
 
 
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
-def test_they_are_linearizable_while(server: Server, sql: Sql, disturbance: str) -> None:
+def test_they_are_linearizable_while_something_fails(
+    server: Server, sql: Sql, disturbance: str
+) -> None:
     assert_linearizable(race(server, sql, 300, [DISTURBANCES[disturbance]]))
 
 

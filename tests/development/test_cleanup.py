@@ -24,16 +24,17 @@ def test_it(serve, app, short_path):
 """
 
 
-@pytest.mark.parametrize("workers", [0, 2], ids=["alone", "xdist"])
 @pytest.mark.parametrize(
-    "signal_number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str
+    ("signal_number", "workers"),
+    [(signal.SIGTERM, 0), (signal.SIGKILL, 0), (signal.SIGINT, 2), (signal.SIGKILL, 2)],
+    ids=str,
 )
 def test_no_process_and_no_folder_is_left(
-    tmp_path: Path, short_path: Path, signal_number: int | None, workers: int
+    tmp_path: Path, short_path: Path, signal_number: int, workers: int
 ) -> None:
     log = tmp_path / "processes"
     test = ROOT / "tests" / f"test_left_by_{os.getpid()}.py"
-    test.write_text(TEST.format(log=str(log), seconds=60 if signal_number else 0))
+    test.write_text(TEST.format(log=str(log), seconds=60))
     try:
         pytest_process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
@@ -44,8 +45,7 @@ def test_no_process_and_no_folder_is_left(
             stdout=subprocess.DEVNULL,
         )
         pids = [int(pid) for pid in wait_for(lambda: log.exists() and log.read_text(), 60).split()]
-        if signal_number:
-            pytest_process.send_signal(signal_number)
+        pytest_process.send_signal(signal_number)
         pytest_process.wait(30)
     finally:
         test.unlink()

@@ -35,7 +35,12 @@ class Pair(NamedTuple):
 def pair(serve_module: Serve, database_url: str) -> Pair:
     environ = {"DATABASE_URL": database_url, "APP_ENV": "development"}
     reseed(create_app(environ))
-    settings = {"WEB_CONCURRENCY": "1", "CORS_ORIGINS": f"{ALLOWED},http://localhost:8000"}
+    settings = {
+        "WEB_CONCURRENCY": "1",
+        "CORS_ORIGINS": f"{ALLOWED},http://localhost:8000",
+        # The methods in `Allow` are a set.
+        "PYTHONHASHSEED": "0",
+    }
     slow = 'gunicorn "tests.support.without_fast_path:create()"'
     return Pair(serve_module(**settings), serve_module(slow, **settings))
 

@@ -18,9 +18,9 @@ LONGEST_PARENT = 50
 def short_folder() -> Iterator[Path]:
     """Make a folder with a short path, and delete it at the end of the block.
 
-    A socket's path has at most 103 bytes on macOS, 107 on Linux. And whenever root
-    starts pytest, pytest closes the folder that holds its `tmp_path`s to other users;
-    PostgreSQL, which does not run as root, loses what it has there.
+    The path of a socket may have 103 bytes on macOS and 107 on Linux, which `tmp_path`
+    may exceed. And whenever root starts pytest, pytest denies other users access to the
+    folder with all `tmp_path`s, so that a running PostgreSQL, which is not root, fails.
     """
     parent = tempfile.gettempdir()
     if len(parent) > LONGEST_PARENT:

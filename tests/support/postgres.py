@@ -37,12 +37,12 @@ class Postgres:
         command = embedded_postgres.command("pg_ctl", self.data, *options)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
         if arguments[0] in {"start", "restart"}:
-            # Not the process that has a watchdog.
+            # A new process, which no watchdog stops.
             reaper.watch(self._postmaster())
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """All its processes stand still; the kernel still accepts connections."""
+        """Freeze all its processes; the kernel still accepts connections."""
         postmaster = self._postmaster()
         with frozen([postmaster, *children(postmaster)]):
             yield

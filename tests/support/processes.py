@@ -55,7 +55,7 @@ def connected_to(pids: Iterable[int], port: int) -> int:
 
 @contextmanager
 def frozen(pids: Iterable[int]) -> Iterator[None]:
-    """Stop processes where they are; they go on at the end of the block."""
+    """Freeze processes; they continue at the end of the block."""
     stopped = list(pids)
     for pid in stopped:
         with suppress(ProcessLookupError):

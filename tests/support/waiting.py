@@ -12,7 +12,7 @@ import pytest
 def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
     """Wait until a condition holds; return its value, or fail.
 
-    Asks once more after the time is up: an earlier answer may be older than it took to get.
+    Checks once more after the time is up: an earlier check may have started long before.
     """
     deadline = time.monotonic() + seconds
     while True:
