@@ -40,8 +40,13 @@ def test_a_newcomer_does_not_overtake() -> None:
     semaphore = FairSemaphore(1)
     semaphore.acquire(soon())
     has_it = threading.Event()
+
+    def wait() -> None:
+        semaphore.acquire(soon())
+        has_it.set()
+
     with Threads() as threads:
-        threads.start(lambda: (semaphore.acquire(soon()), has_it.set()))
+        threads.start(wait)
         wait_for(lambda: semaphore._waiting)
         semaphore.release()
         # Handed over already, although the other thread may not run yet.
