@@ -1,8 +1,8 @@
-"""How gunicorn serves the application: every setting with its reason.
+"""gunicorn's configuration, with a reason for each setting.
 
-gunicorn finds this file by itself. A flag or `GUNICORN_CMD_ARGS` beats it. The
-settings are read here too, since an error found later, in a worker, would start
-that worker again for ever.
+gunicorn reads this file from the working directory. Flags and `GUNICORN_CMD_ARGS`
+override it. Invalid settings of the application stop the server here: in a worker,
+they would make gunicorn restart the worker forever.
 """
 
 import os
@@ -30,47 +30,46 @@ wsgi_app = "app:create_app()"
 bind = f"0.0.0.0:{settings['PORT']}"
 workers = settings["WEB_CONCURRENCY"]
 
-# gevent: thousands of open WebSockets and slow clients in one process, each a few
-# kilobytes. With threads, as many idle clients as there are threads stop the API.
+# gevent serves thousands of WebSockets and slow clients in one process, with a few
+# kilobytes for each. With threads, a few idle clients can occupy all of them.
 worker_class = Worker
 worker_connections = 10_000
-# A connection is a file; systems allow a process 1,024 or fewer until it asks for more.
-# macOS may have no limit, and refuses to be asked for none.
-allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-wanted = 10_240 if most == resource.RLIM_INFINITY else most
-if allowed != resource.RLIM_INFINITY:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, wanted), most))
+# Each connection is an open file, of which a process may have only 1,024 or fewer by
+# default. macOS may report an infinite hard limit, but rejects an infinite soft limit.
+soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+highest = 10_240 if hard_limit == resource.RLIM_INFINITY else hard_limit
+if soft_limit != resource.RLIM_INFINITY:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft_limit, highest), hard_limit))
 
-# Heroku's router keeps an idle connection for 90 s. The router must be the one that
-# closes it, or it sends a request into a connection that is just being closed.
+# Seconds. Heroku's router closes an idle connection after 90. If the server closed it
+# first, the router might send a request on it at the same moment.
 keepalive = 95
-# Requests have this long to finish when the server stops; what takes longer is cut
-# off. Heroku kills after 30 s.
+# Seconds that requests have to finish when the server stops. Heroku kills it after 30.
 graceful_timeout = 4
-# Where a worker shows that it is alive: a disk can block for longer than the timeout.
+# Workers update their heartbeat file in memory, where no slow disk can delay it.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
-# gunicorn's faster parser needs a package of its own; this one is always there.
+# The faster parser needs another package.
 http_parser = "python"
-# No second way in.
+# Nothing uses gunicorn's control socket.
 control_socket_disable = True
 
 logger_class = Logger
 logconfig_dict = LOGGING
 
 
-# Before the first fork; a worker that replaces another uses the same memory.
+# Before the first fork, so that all workers share the memory.
 data_version.share()
 
 
 def on_starting(server: Any) -> None:
-    """Refuse TLS, which is for the router or proxy in front."""
+    """Refuse TLS options: the router or proxy in front handles TLS."""
     if server.cfg.is_ssl:
         sys.exit("Not started: the server has no TLS; put a proxy in front of it.")
 
 
 def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
-    """Refuse more workers than share the data version (SIGTTIN, `--workers`)."""
+    """Limit the number of workers to what the data version supports (SIGTTIN, `--workers`)."""
     if new_value > data_version.MAX_WORKERS:
         server.num_workers = data_version.MAX_WORKERS
         server.log.warning(
@@ -79,15 +78,15 @@ def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Give the new worker an index that no living worker has."""
+    """Assign a worker index that no living worker uses."""
     taken = {living.index for living in server.WORKERS.values()}
     worker.index = min(set(range(data_version.WORKER_INDEXES)) - taken, default=None)
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Take over the index's counters, and let greenlets wait for PostgreSQL."""
+    """Take over the counters of the worker index, and let greenlets wait for PostgreSQL."""
     if worker.index is None:
-        # Reloads in quick succession; gunicorn tries again until old workers are gone.
+        # After many quick reloads. gunicorn starts another worker until an index is free.
         server.log.warning("worker not started: too many old workers are still stopping")
         time.sleep(1)
         os._exit(0)
@@ -96,12 +95,12 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Listen for changes from the start; what is wrong with the database is logged now."""
+    """Start the change listener, which also logs problems with the database."""
     worker.wsgi.extensions["change_listener"].start()
 
 
 def when_ready(server: Any) -> None:
-    """Say what was started, without secrets."""
+    """Log the settings, without secrets."""
     server.log.info(
         "started",
         extra={

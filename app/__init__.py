@@ -1,7 +1,7 @@
 """The Interview Scheduler API: days, appointments and interviewers over HTTP.
 
-`create_app` is the table of contents: a request passes through the middleware from
-the outermost to the innermost, then through Flask to a view in `app.api`.
+Read `create_app` first. A request passes through the middleware, outermost first, and
+then through Flask to a view in `app.api`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from app.live.middleware import WebSocketMiddleware
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
-    """Create the application. Connects to nothing and starts no thread.
+    """Create the application, without connecting to PostgreSQL or starting a thread.
 
-    Args: the settings as environment variables; by default the process's own
+    `environ` holds the settings as environment variables; the default is the process's
     environment, completed from the `.env` files. Raises `config.ConfigError` if a
     setting is invalid.
     """
@@ -54,8 +54,8 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.wsgi_app = ResponseHeadersMiddleware(  # type: ignore[method-assign]
         WebSocketMiddleware(cache, broadcaster, listener, origins), origins
     )
-    # For gunicorn's worker, which starts the listener, closes the sockets when it
-    # stops, and sends cached responses without WSGI.
+    # gunicorn's worker starts the listener, closes the sockets when it stops, and sends
+    # cached responses without WSGI.
     app.extensions["change_listener"] = listener
     app.extensions["broadcaster"] = broadcaster
     app.extensions["cache"] = cache

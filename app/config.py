@@ -1,11 +1,11 @@
-"""Every setting: its name, its default and what it is for.
+"""All settings: names, defaults, parsers and purposes.
 
-The only module that reads the environment. `.env` and then `.env.<APP_ENV>`,
-both optional and in the project's root, fill in what the environment leaves
-unset; a blank value counts as unset everywhere. An invalid setting stops the
-server at start-up, with one line that says what is accepted. One exception:
-gunicorn reads WEB_CONCURRENCY before this module, and ends with a traceback if it
-is blank or not a number.
+No other module reads the environment. `.env` and then `.env.<APP_ENV>`, both optional
+and in the project's root, supply variables that are unset or blank. An invalid setting
+stops the server at start-up, with a one-line message.
+
+gunicorn reads WEB_CONCURRENCY before this module does. If the value is blank or not a
+number, gunicorn stops with a traceback instead.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class ConfigError(ClickException):
-    """A setting is invalid. The message names it, its value and what is accepted.
+    """An invalid setting. The message names it, its value and what is accepted.
 
-    A value that may contain a password is not shown. The `flask` command shows
-    this kind of exception as one line.
+    Values that may contain a password are left out. The `flask` command prints a
+    `ClickException` as one line.
     """
 
 
 def _database_url(text: str) -> str:
-    """A `postgres://` or `postgresql://` URL, without what copying adds."""
+    """Return a PostgreSQL URL, without the quotes or semicolon of a copied shell line."""
     url = text.strip("\"'; \t\r\n")
     if not url:
         return ""
@@ -69,7 +69,7 @@ def _integer(lowest: int, highest: int) -> Callable[[str], int]:
 
 
 def _seconds(text: str) -> float:
-    """Seconds up to 25: Heroku's router gives up on a request after 30."""
+    """Return seconds, at most 25: Heroku's router times out a request after 30."""
     try:
         seconds = float(text)
     except ValueError:
@@ -89,7 +89,7 @@ def _switch(text: str) -> bool:
 
 
 def _origins(text: str) -> frozenset[str]:
-    """Origins as browsers write them (RFC 6454: scheme, host, port if not the default)."""
+    """Return origins as browsers send them: no default port (RFC 6454, section 6.2)."""
     origins = set()
     for word in text.split(","):
         origin = word.strip().rstrip("/").lower()
@@ -102,10 +102,10 @@ def _origins(text: str) -> frozenset[str]:
 
 
 class Setting(NamedTuple):
-    """One row of the table below.
+    """A row of `SETTINGS`.
 
-    `parse` raises `ValueError` with words that follow the name. `purpose` is what
-    the documentation says. The value of a secret is never shown.
+    `parse` raises `ValueError` with the end of a message that starts with the name.
+    The README lists `purpose`. No message shows the value of a secret.
     """
 
     name: str
@@ -141,12 +141,11 @@ _LIBPQ_NAMES = {
 
 
 def read_settings(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[str, Any]:
-    """Read and check every setting.
+    """Return the parsed settings by name, None for one without a value or default.
 
-    Takes the environment; without one, the process's own, completed from the `.env`
-    files in `root`. Returns a mapping from each setting's name to its parsed value,
-    None if it is unset and has no default, and `DATABASE`: the keyword arguments
-    for `psycopg2.connect`. Raises `ConfigError`.
+    `environ` holds the environment variables; the default is the process's environment,
+    completed from the `.env` files in `root`. The key `DATABASE` is added: it holds the
+    keyword arguments for `psycopg2.connect`. Raises `ConfigError`.
     """
     values = complete_from_files(os.environ, root) if environ is None else environ
     settings: dict[str, Any] = {}
@@ -161,12 +160,12 @@ def read_settings(environ: Mapping[str, str] | None = None, root: Path = ROOT) -
         settings, on_heroku=bool(values.get("DYNO", "").strip())
     )
     if environ is None:
-        settings["DATABASE"].update(_overrides_of_blanks(settings["DATABASE"]))
+        settings["DATABASE"].update(_arguments_for_blanks(settings["DATABASE"]))
     return settings
 
 
 def complete_from_files(environ: Mapping[str, str], root: Path = ROOT) -> dict[str, str]:
-    """The environment, and from the `.env` files in `root` what it leaves unset or blank."""
+    """Return the variables that are not blank, completed from the `.env` files in `root`."""
     values = {name: value for name, value in environ.items() if value.strip()}
     for file_name in (".env", ".env.{APP_ENV}"):
         path = root / file_name.format(APP_ENV=values.get("APP_ENV", "production").strip())
@@ -176,13 +175,13 @@ def complete_from_files(environ: Mapping[str, str], root: Path = ROOT) -> dict[s
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """What a `.env` file sets to more than blanks; nothing if there is no such file."""
+    """Return the variables of a `.env` file that are not blank, none if it is missing."""
     values = dotenv_values(path, interpolate=False)
     return {name: value for name, value in values.items() if value and value.strip()}
 
 
 def _quoted(text: str) -> str:
-    """A value as one short line, whatever it contains."""
+    """Return a value as one short, quoted line without a password."""
     without_password = re.sub(r"//[^/@]*@", "//…@", text)
     shortened = without_password[:60] + ("…" if len(without_password) > 60 else "")
     return json.dumps(shortened, ensure_ascii=False)
@@ -196,15 +195,15 @@ def _connect_arguments(settings: Mapping[str, Any], *, on_heroku: bool) -> dict[
             keyword: settings[name] for name, keyword in _LIBPQ_NAMES.items() if settings[name]
         }
     if on_heroku:
-        # Heroku Postgres demands TLS and signs its own certificate.
+        # Heroku Postgres requires TLS. It signs its own certificates.
         arguments["sslmode"] = "require"
     return arguments
 
 
-def _overrides_of_blanks(arguments: Mapping[str, Any]) -> dict[str, str]:
-    """What keeps libpq, which reads PG* itself, from using a blank one.
+def _arguments_for_blanks(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return empty arguments for blank PG* variables.
 
-    An empty argument stands for libpq's default.
+    libpq reads these variables itself. With an empty argument it uses its default.
     """
     given = {**parse_dsn(arguments.get("dsn", "")), **arguments}
     return {

@@ -1,21 +1,19 @@
-"""The log: one logfmt line per event, on stdout, without a time.
+"""The log: one logfmt line per event on stdout. Heroku adds the time.
 
-Heroku's log stream adds the time. What holds for every line, a traceback included,
-whatever a client sends:
+Guarantees for every line, including tracebacks, whatever a client sends:
 
-- Its values are quoted and escaped. No value can end the line or add a field to it.
-- It has at most 4,096 bytes and leaves in one write. A pipe keeps such a write whole
-  (PIPE_BUF in POSIX), so lines of two processes never mix, and no line begins with a
-  client's text. A longer line is cut; `[...]` marks the place.
-- It never holds a worker up for long. If stdout is a pipe and its reader stops, a
-  worker waits once, for at most 0.1 seconds. From then on it drops lines without
-  waiting, until the pipe accepts one again. The first line after that says how many
-  are missing: `at=WARNING msg="log lines dropped" count=1234`. A reader that is only
-  slow loses nothing.
+- Values are quoted and escaped. No value can end the line or add a field.
+- A line has at most 4,096 bytes and is written at once. A pipe keeps such a write in
+  one piece (PIPE_BUF in POSIX), so lines of different processes never mix. A longer
+  line is cut and marked with `[...]`.
+- Logging never blocks a worker for long. If the reader of a pipe stops, a worker waits
+  once, for at most 0.1 seconds. It then drops lines until the pipe accepts one, and
+  logs their number: `at=WARNING msg="log lines dropped" count=1234`. A reader that is
+  merely slow loses none.
 
-stdout stays in blocking mode, because other processes share it. A worker asks `poll`
-before it writes: a writable pipe has at least PIPE_BUF bytes free. Several workers
-may see the same free bytes, but lines of the usual length fit into them together.
+stdout stays in blocking mode, because other processes share it. A worker calls `poll`
+before it writes: a writable pipe has at least PIPE_BUF free bytes. Several workers may
+count on the same free bytes, but lines of the usual length fit in together.
 """
 
 from __future__ import annotations
@@ -37,12 +35,12 @@ CUT = "[...]"
 # Milliseconds that a worker waits for the reader of a full pipe.
 FULL_PIPE_TIMEOUT = 100
 
-# Characters of what a client sends. Only hostile requests have more.
+# Maximum characters of values from clients. Only hostile requests exceed them.
 MAX_METHOD = 32
 MAX_TARGET = 1024
 MAX_CLIENT = 64
 MAX_REQUEST_ID = 128
-# Characters at both ends of a traceback. Its end says what happened, and where.
+# Characters kept of a long traceback. Its end names the error and the line.
 TRACEBACK_START = 600
 TRACEBACK_END = 2400
 
@@ -50,16 +48,16 @@ _is_plain = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
 
 
 class StandardOutput:
-    """The stream of every log handler: writes each line whole, or drops and counts it."""
+    """A stream for log handlers. It writes each line whole, or drops and counts it."""
 
     def __init__(self) -> None:
-        # The real one: gevent replaces `select.poll` when a worker starts.
+        # Created on import, before gevent replaces `select.poll` in a worker.
         self._poll = select.poll()
         self._poll.register(STDOUT, select.POLLOUT)
         self._dropped = 0
 
     def write(self, line: str) -> None:
-        """Write a line that ends with a newline, in one write. Raises nothing."""
+        """Write a line, which ends with a newline, in one system call. Never raises."""
         data = line.encode("utf-8", "backslashreplace")
         if len(data) > MAX_LINE_BYTES:
             data = _shorten(data)
@@ -73,10 +71,10 @@ class StandardOutput:
             self._dropped += 1
 
     def flush(self) -> None:
-        """Do nothing: `write` keeps nothing back. `logging` calls this after each line."""
+        """Do nothing: `write` has no buffer."""
 
     def _write_within(self, milliseconds: int, data: bytes) -> bool:
-        """Write as soon as stdout accepts it; give whether it did in time."""
+        """Write as soon as stdout accepts data. Returns whether it did in time."""
         try:
             return bool(self._poll.poll(milliseconds)) and os.write(STDOUT, data) == len(data)
         except OSError:
@@ -84,11 +82,11 @@ class StandardOutput:
 
 
 class Formatter(Logfmter):
-    """logfmt in which also the unprintable characters beyond ASCII are escaped."""
+    """Formats logfmt, and escapes unprintable characters beyond ASCII too."""
 
     @classmethod
     def format_string(cls, value: str) -> str:
-        """Quote and escape a value if it needs that."""
+        """Return the value, quoted and escaped if necessary."""
         if _is_plain(value):
             return value
         quoted: str = super().format_string(value)
@@ -104,7 +102,7 @@ class Formatter(Logfmter):
         ei: tuple[type[BaseException], BaseException, TracebackType | None]
         | tuple[None, None, None],
     ) -> str:
-        """Give a traceback without its middle if it is long."""
+        """Return the traceback, a long one without its middle."""
         text: str = super().formatException(ei)
         if len(text) <= TRACEBACK_START + TRACEBACK_END:
             return text
@@ -112,10 +110,10 @@ class Formatter(Logfmter):
 
 
 class RequestIdFilter(logging.Filter):
-    """Adds the id of the current request to every line logged while it is handled."""
+    """Adds the current request's id to log records."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Complete the record; lets every one pass."""
+        """Add the id. Returns True: every record is logged."""
         if has_request_context() and not hasattr(record, "request_id"):
             record.request_id = request.environ.get("HTTP_X_REQUEST_ID", "")
         return True
@@ -141,17 +139,16 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "app": {"level": "INFO", "handlers": ["stdout"], "propagate": False},
         "gunicorn.error": {"level": "INFO", "handlers": ["stdout"], "propagate": False},
-        # `flask run` has lines of its own, for people.
+        # The development server of Flask keeps its own format.
         "werkzeug": {"level": "INFO", "handlers": ["plain"], "propagate": False},
     },
 }
 
 
 def client_address(forwarded_for: str | None, peer: str) -> str:
-    """Give the client's address, from `X-Forwarded-For` and the connection's other end.
+    """Return the last address in `X-Forwarded-For`, or else the connection's peer.
 
-    The rightmost entry of `X-Forwarded-For` is the one that Heroku's router adds; the
-    others are whatever the client sent.
+    Heroku's router appends the last address. A client can forge the others.
     """
     if not forwarded_for:
         return peer
@@ -168,11 +165,10 @@ def write_request(
     client: str,
     request_id: str,
 ) -> None:
-    """Write the line for a request that got its response.
+    """Log a request and its response. Never raises.
 
-    Takes the request's method and target, the response's status and the length of its
-    body in bytes, the seconds it took, the client's address (`client_address`) and the
-    request's id. Raises nothing. Bypasses `logging`, which takes ten times as long.
+    `length` is the size of the response's body in bytes, `client` is the result of
+    `client_address`. Bypasses `logging`, which takes ten times as long.
     """
     stdout.write(
         f"at=INFO msg=request method={_quote(method, MAX_METHOD)}"
@@ -183,7 +179,7 @@ def write_request(
 
 
 def configure() -> None:
-    """Send this process's log lines to stdout in the form above."""
+    """Configure `logging` in this process."""
     logging.config.dictConfig(LOGGING)
 
 
@@ -194,9 +190,9 @@ def _quote(value: str, max_length: int) -> str:
 
 
 def _shorten(line: bytes) -> bytes:
-    """Cut a line to its maximum; closes the quoted value in which that happens."""
-    # Room for the mark, a quotation mark and the newline. Part of a character is dropped,
-    # and so is a backslash that would escape the quotation mark.
+    """Cut a line to the maximum length, and close the quoted value that was cut."""
+    # Leaves room for the mark, a quotation mark and the newline. Drops an incomplete
+    # character, and a backslash that would escape the quotation mark.
     start = line[: MAX_LINE_BYTES - len(CUT) - 2].decode(errors="ignore").rstrip("\\")
     is_quoted = re.sub(r"\\.", "", start).count('"') % 2
     end = '"' * is_quoted
