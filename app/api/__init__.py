@@ -1,1 +1,5 @@
-"""The routes of the API, one module for each resource; start with `days`."""
+"""The routes of the API, one module per resource.
+
+A view validates its input, executes one SQL statement and returns a response. It raises
+errors as exceptions, which `app.http.errors` turns into responses. Read `days` first.
+"""

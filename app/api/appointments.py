@@ -47,10 +47,10 @@ def list_appointments() -> str:
     return statements.fetch_text(SELECT_APPOINTMENTS)
 
 
-# The locks keep the appointment and the interviewer from being deleted between the check
-# and the insert, and a booked appointment booked until its interview has been edited. An
-# interview "has vanished" if it was deleted while this waited for its lock, perhaps by
-# somebody who has inserted another one in the same transaction.
+# The locks keep the appointment and the interviewer from being deleted before the insert,
+# and an interview before its update. `has_vanished` is true if the interview was deleted
+# while the statement waited to lock it. The deleting transaction may have inserted another
+# interview, which only a new statement can see.
 BOOK = """
     WITH appointment AS (
       SELECT id
@@ -90,7 +90,7 @@ BOOK = """
 
 @bp.put("/api/appointments/<appointment_id>")
 def book(appointment_id: str) -> Response:
-    """Book an appointment or edit its interview; 204."""
+    """Book an appointment or edit its interview. Returns 204."""
     key = _parse_appointment_id(appointment_id)
     student, interviewer = booking.parse(json_body.read())
     outcome = statements.execute_write(
@@ -141,7 +141,7 @@ CANCEL = """
 
 @bp.delete("/api/appointments/<appointment_id>")
 def cancel(appointment_id: str) -> Response:
-    """Cancel an appointment's interview; 204, also if it had none."""
+    """Cancel the interview of an appointment. Returns 204, even if there is none."""
     key = _parse_appointment_id(appointment_id)
     conditions = _preconditions()
     outcome = statements.execute_write(
@@ -149,23 +149,24 @@ def cancel(appointment_id: str) -> Response:
     )
     if not outcome.appointment_exists:
         raise _unknown_appointment(appointment_id)
-    if conditions.must_be_free if outcome.was_booked else conditions.must_be_booked:
+    is_refused = conditions.must_be_free if outcome.was_booked else conditions.must_be_booked
+    if is_refused:
         raise _precondition_failed()
     return _no_content()
 
 
 class Preconditions(NamedTuple):
-    """The state in which the appointment must be, or the request is refused."""
+    """The state of the appointment that a request requires."""
 
     must_be_booked: bool
     must_be_free: bool
 
 
 def _preconditions() -> Preconditions:
-    """Read the request's `If-Match` and `If-None-Match`.
+    """Return what the request's `If-Match` and `If-None-Match` require.
 
-    An appointment has no entity tag. So a list of tags in `If-None-Match` always passes,
-    and one in `If-Match` never does, as if the appointment had to be both.
+    Appointments have no entity tags. A list of tags in `If-None-Match` always passes. One
+    in `If-Match` always fails: it requires an appointment that is both booked and free.
     """
     if_match, if_none_match = (
         request.headers.get(name, "").strip() for name in ("If-Match", "If-None-Match")

@@ -1,4 +1,4 @@
-"""The rules for a booking: what the body of a PUT must contain."""
+"""The rules for a booking, which is the body of a PUT."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import NamedTuple
 
 from app.http.errors import FieldError, InvalidFields
 
-# PostgreSQL's INTEGER, and the length of the column `interviews.student`.
+# The largest INTEGER in PostgreSQL, and the length of the column `interviews.student`.
 MAX_ID = 2**31 - 1
 MAX_STUDENT = 255
 
 
 class Booking(NamedTuple):
-    """An interview as a client wants it."""
+    """A valid booking."""
 
     student: str
     interviewer: int
 
 
 def parse(body: object) -> Booking:
-    """Read a booking from a request's JSON. Raises `InvalidFields`."""
+    """Return the booking in a parsed JSON body. Raises `InvalidFields`."""
     match body:
         case {"interview": {} as interview}:
             pass
@@ -40,7 +40,7 @@ def parse(body: object) -> Booking:
 
 
 def parse_id(value: object) -> int | None:
-    """A positive integer from a number without a fraction or from a string of digits."""
+    """Return a positive integer, given as a number or as digits; None for any other value."""
     match value:
         case bool():
             return None

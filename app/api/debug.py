@@ -1,6 +1,6 @@
-"""GET /api/debug/reset: a fresh set of data, for development and the course's test suite.
+"""GET /api/debug/reset: resets the data, for development and the course's test suite.
 
-Not registered in production: there the path gets a 404 like any unknown one.
+The route exists only if `APP_ENV` is development or test.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ bp = Blueprint("debug", __name__)
 
 @bp.get("/api/debug/reset")
 def reset() -> Response:
-    """Drop, create and seed all tables; 403 if the database may be somebody's in production."""
+    """Drop, create and seed all tables. Returns 403 for a remote database."""
     try:
         schema.reset(timeout=REPLY_TIMEOUT)
     except schema.RemoteDatabase as error:
-        raise Forbidden(f"{error} To reset it all the same: flask db reset --yes") from error
+        raise Forbidden(f"{error} To reset it anyway: flask db reset --yes") from error
     return Response("Database Reset", mimetype="text/plain", headers={"Cache-Control": "no-store"})

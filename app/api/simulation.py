@@ -1,7 +1,7 @@
-"""Slow and failing writes, for front ends that want to see their screens for them.
+"""Slow and failing writes, for developing a front end's "Saving" and error screens.
 
-`SAVE_DELAY` delays the response to a write that succeeds. `TEST_ERROR` makes every
-write fail with 500, and stores nothing.
+`SAVE_DELAY` delays the response to a write that succeeds. With `TEST_ERROR`, every write
+fails with 500 and stores nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from werkzeug.exceptions import InternalServerError
 
 
 def init_blueprint(bp: Blueprint) -> None:
-    """Simulate trouble with the writes of a blueprint, if the settings ask for it."""
+    """Apply `SAVE_DELAY` and `TEST_ERROR` to the writes of a blueprint."""
     bp.before_request(_fail)
     bp.after_request(_delay)
 

@@ -1,1 +1,5 @@
-"""HTTP: problem details, JSON bodies, CORS and the headers of every response."""
+"""HTTP: problem details, JSON bodies, paths, CORS and response headers.
+
+Every error response is `application/problem+json`. Every response has a request id,
+security headers and CORS headers. Read `errors` first, then `response_headers`.
+"""

@@ -1,8 +1,7 @@
 """Cross-origin resource sharing (Fetch standard, CORS protocol).
 
-One rule for every response: a view's, a cached one, a WebSocket handshake, and
-the server's refusal of a malformed request. Origins are compared as whole
-strings; nothing is a pattern.
+The same rules apply to every response: to responses of views and of the cache, to
+WebSocket handshakes and to malformed requests. Origins are compared as whole strings.
 """
 
 from __future__ import annotations
@@ -11,24 +10,23 @@ from collections.abc import Collection
 
 ALLOWED_METHODS = "GET, HEAD, PUT, DELETE, OPTIONS"
 EXPOSED_HEADERS = "ETag, Retry-After, X-Request-ID"
-# Seconds that a browser may keep the response to a preflight; Chromium keeps it no longer.
+# Seconds that browsers cache the response to a preflight. This is Chromium's maximum.
 MAX_AGE = "7200"
 
 
 def is_allowed(origin: str | None, origins: Collection[str]) -> bool:
-    """Whether to serve a request with this `Origin`; only browsers send one."""
+    """Return whether to serve a request with this `Origin`, None if it has none."""
     return origin is None or "*" in origins or origin in origins
 
 
 def response_headers(origin: str | None, origins: Collection[str]) -> list[tuple[str, str]]:
-    """The CORS headers of any response, for the request's `Origin` and the allowed origins."""
+    """Return the CORS headers of a response, from the request's `Origin` and the allowed ones."""
+    headers = []
     if "*" in origins:
-        return [
-            ("Access-Control-Allow-Origin", "*"),
-            ("Access-Control-Expose-Headers", EXPOSED_HEADERS),
-        ]
-    # A shared cache must not serve one origin's response to another.
-    headers = [("Vary", "Origin")]
+        origin = "*"
+    else:
+        # A shared cache must not serve one origin's response to another.
+        headers.append(("Vary", "Origin"))
     if origin is not None and origin in origins:
         headers += [
             ("Access-Control-Allow-Origin", origin),
@@ -38,7 +36,7 @@ def response_headers(origin: str | None, origins: Collection[str]) -> list[tuple
 
 
 def preflight_headers(requested_headers: str) -> list[tuple[str, str]]:
-    """The additional headers of a preflight's response; all requested headers are allowed."""
+    """Return the additional headers for a preflight. All requested headers are allowed."""
     headers = [
         ("Access-Control-Allow-Methods", ALLOWED_METHODS),
         ("Access-Control-Max-Age", MAX_AGE),

@@ -1,6 +1,6 @@
-"""Every error response: `application/problem+json` (RFC 9457), made in one place.
+"""Creates every error response, as `application/problem+json` (RFC 9457).
 
-Nothing of an exception's own text reaches a client; the log has it.
+The text of an unexpected exception is logged and never sent to a client.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ log = logging.getLogger(__name__)
 # Seconds after which a client should try again (RFC 9110, section 10.2.3).
 RETRY_AFTER = 2
 
-# Phrases as RFC 9110 has them; Python's differ from version to version.
+# Reason phrases of RFC 9110 that differ between versions of Python.
 PHRASES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
 
 class FieldError(NamedTuple):
-    """What is wrong with one field of a body: a JSON pointer to it (RFC 6901), and why."""
+    """An invalid field of a request body: a JSON pointer to it (RFC 6901), and the reason."""
 
     pointer: str
     detail: str
 
 
 class InvalidFields(Exception):
-    """The body is JSON, and some of its fields are invalid; the response is 422."""
+    """A JSON body has invalid fields. The response is 422."""
 
     def __init__(self, *errors: FieldError) -> None:
         super().__init__(*errors)
@@ -42,26 +42,29 @@ class InvalidFields(Exception):
 
 
 def problem(status: int, detail: str, errors: Iterable[FieldError] = ()) -> Response:
-    """An error as a response: `type` is `about:blank`, so `title` is the status's own phrase."""
+    """Return an error response.
+
+    Its `type` is `about:blank`, so its `title` is the reason phrase (RFC 9457, section 4.2.1).
+    """
     return Response(
         problem_json(status, detail, errors), status, mimetype="application/problem+json"
     )
 
 
 def unavailable() -> Response:
-    """The response while PostgreSQL is unavailable."""
+    """Return the response while PostgreSQL is unavailable."""
     response = problem(503, "The database cannot be reached at the moment. Try again shortly.")
     response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 
 def phrase(status: int) -> str:
-    """The reason phrase of a status, the same with every version of Python."""
+    """Return the reason phrase of a status."""
     return PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def problem_json(status: int, detail: str, errors: Iterable[FieldError] = ()) -> bytes:
-    """The body of an error."""
+    """Return the body of an error response."""
     body: dict[str, object] = {
         "type": "about:blank",
         "title": phrase(status),
@@ -74,7 +77,7 @@ def problem_json(status: int, detail: str, errors: Iterable[FieldError] = ()) ->
 
 
 def init_app(app: Flask) -> None:
-    """Turn whatever a view raises into a problem, also while testing and debugging."""
+    """Turn every exception into a problem, also while testing and debugging."""
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(InvalidFields, _invalid_fields)
@@ -84,12 +87,12 @@ def init_app(app: Flask) -> None:
 
 
 def _http_error(error: HTTPException) -> Response:
-    own = error.get_response()
-    is_general = error.description in {None, type(error).description}
-    detail = HTTPStatus(own.status_code).description if is_general else error.description
-    response = problem(own.status_code, detail or "")
-    for name, value in own.headers:
-        # `Allow` and `Retry-After` survive.
+    default = error.get_response()
+    has_default_text = error.description in {None, type(error).description}
+    detail = HTTPStatus(default.status_code).description if has_default_text else error.description
+    response = problem(default.status_code, detail or "")
+    for name, value in default.headers:
+        # Copies `Allow` and `Retry-After`.
         if name not in {"Content-Type", "Content-Length"}:
             response.headers.add(name, value)
     return response
@@ -110,7 +113,7 @@ def _database_error(error: psycopg2.Error) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     log.error("unexpected error", exc_info=error)
-    return problem(500, "The server made a mistake. It has been logged.")
+    return problem(500, "An unexpected error occurred. It has been logged.")
 
 
 def _first_line(error: Exception) -> str:

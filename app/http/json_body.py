@@ -20,15 +20,15 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
-# As in the Node server.
+# The limit of the Node server.
 MAX_BYTES = 100 * 1024
 
 
 def read() -> object:
-    """Return the current request's body as Python values.
+    """Return the parsed body of the current request.
 
-    Integers that fit into no column become floats. Raises the `HTTPException` for 400,
-    408, 413 or 415.
+    Integers too large for any column may become floats. Raises the `HTTPException` for
+    400, 408, 413 or 415.
     """
     if not request.is_json:
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
@@ -57,8 +57,8 @@ def _read_bytes() -> bytes:
         raise RequestTimeout("The body did not arrive in time.") from None
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) == errno.EMSGSIZE:
-            raise RequestEntityTooLarge("The body's chunks are too many.") from None
-        raise BadRequest("The body's transfer coding is broken.") from None
+            raise RequestEntityTooLarge("The body has too many chunks.") from None
+        raise BadRequest("The body's chunked encoding is malformed.") from None
     if len(body) > MAX_BYTES:
         raise RequestEntityTooLarge(f"A body may have at most {MAX_BYTES} bytes.")
     if declared is not None and len(body) < declared:
@@ -70,8 +70,8 @@ def _parse(text: str) -> object:
     try:
         return _DECODER.decode(text)
     except ValueError:
-        # It may be an integer of more than 4,300 digits, which Python does not convert. This
-        # decoder takes three times as long, so it is not the one for every body.
+        # Python does not convert integers of more than 4,300 digits. This decoder does, but it
+        # takes three times as long.
         return _DECODER_OF_LONG_INTEGERS.decode(text)
 
 
@@ -80,7 +80,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _number(digits: str) -> int | float:
-    # As a float, many digits become infinity.
+    # A float of too many digits is infinity.
     return int(digits) if len(digits) < 20 else float(digits)
 
 

@@ -1,4 +1,4 @@
-"""Which paths name a resource: with or without a trailing slash, and no other way.
+"""Slashes in paths: one trailing slash is optional, other extra slashes cause a 404.
 
 No path is redirected: a redirect would break a CORS preflight.
 """
@@ -10,13 +10,13 @@ from werkzeug.exceptions import NotFound
 
 
 def init_app(app: Flask) -> None:
-    """Set the application's rules for slashes."""
+    """Apply these rules to the application."""
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.before_request(_refuse_leading_slashes)
 
 
 def _refuse_leading_slashes() -> None:
-    """Respond with 404 to `//api/days`, from which Werkzeug would strip a slash."""
+    """Return 404 for `//api/days`: Werkzeug would strip a slash."""
     if request.environ["PATH_INFO"].startswith("//"):
         raise NotFound

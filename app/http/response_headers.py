@@ -1,10 +1,10 @@
 """The headers of every response: request id, security headers and CORS.
 
-`complete` is the only place that adds them. The WSGI middleware below uses it,
-and so does the server for the responses that it sends without the application.
+Only `complete` adds them. The WSGI middleware below calls it, and so does the server
+for responses that it sends without the application.
 
-The middleware also responds to CORS preflights, for any path: a browser would
-report a 404 to its preflight as a CORS error, and hide the real response.
+The middleware also responds to CORS preflights, on any path: a browser would report a
+404 for a preflight as a CORS error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _is_request_id = re.compile(r"[A-Za-z0-9._=+/-]{1,128}").fullmatch
 
 
 def request_id(given: str | None) -> str:
-    """Return the request's own `X-Request-ID`, or a new one if it is missing or malformed."""
+    """Return the request's `X-Request-ID`, or a new id if it is missing or malformed."""
     if given is not None and _is_request_id(given):
         return given
     return os.urandom(16).hex()
@@ -35,10 +35,10 @@ def request_id(given: str | None) -> str:
 def complete(
     headers: Headers, scheme: str, origin: str | None, origins: Collection[str]
 ) -> Headers:
-    """Add the headers that every response carries, except `X-Request-ID`, which is unique.
+    """Return the headers of a response with those of every response.
 
-    Args: the response's own headers, the request's URL scheme and `Origin`, and
-    the allowed origins.
+    `scheme` and `origin` are the request's URL scheme and `Origin`; `origins` are the
+    allowed ones. `X-Request-ID` is not added: it differs from request to request.
     """
     added = [("X-Content-Type-Options", "nosniff")]
     if scheme == "https":
@@ -48,7 +48,7 @@ def complete(
 
 
 def _merge_vary(headers: Headers) -> Headers:
-    """Send one `Vary` line: some clients read only the first."""
+    """Merge `Vary` into one line: some clients read only the first."""
     varying = [value for name, value in headers if name == "Vary"]
     if len(varying) < 2:
         return headers

@@ -1,4 +1,4 @@
-"""The one kind of response that the cache may keep: JSON that is the same for every client."""
+"""Cacheable responses: JSON that is the same for every client."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _MARK = "is_cacheable"
 
 
 def cacheable_json(view: Callable[[], str]) -> Callable[[], Response]:
-    """Decorate a view that returns JSON text: the cache keeps its response for every client.
+    """Make a view that returns JSON text return a cacheable response.
 
-    The text must depend on the database alone, not on the request's headers, cookies
-    or query string. `no-cache` lets browsers keep a copy that they revalidate before
-    each use (RFC 9111, section 5.2.2.4).
+    The text must depend on the database alone, not on the request. `no-cache` lets
+    browsers keep a copy, which they revalidate before each use (RFC 9111, section
+    5.2.2.4).
     """
 
     @wraps(view)
@@ -28,7 +28,7 @@ def cacheable_json(view: Callable[[], str]) -> Callable[[], Response]:
 
 
 def cacheable_paths(app: Flask) -> list[str]:
-    """The paths of all views that `cacheable_json` decorates."""
+    """Return the paths of the views that `cacheable_json` decorates."""
     return [
         rule.rule
         for rule in app.url_map.iter_rules()

@@ -43,7 +43,7 @@ def refuse(client: Any, error: BaseException, origins: Collection[str]) -> None:
             extra={"status": status, "error": str(error)[:200], "request_id": request_id},
         )
     else:
-        status, detail = 500, "The server made a mistake. It has been logged."
+        status, detail = 500, "An unexpected error occurred. It has been logged."
         log.error("unexpected error", exc_info=error, extra={"request_id": request_id})
     body = problem_json(status, detail)
     headers = [
