@@ -1,1 +1,5 @@
-"""Cached responses and the data version that says whether they are current."""
+"""Cached responses to GET requests.
+
+On one machine, a read sees every write whose response was sent before the read began.
+Read `data_version` first: it explains why. `middleware` serves the responses.
+"""

@@ -16,20 +16,20 @@ from werkzeug.http import parse_accept_header, parse_etags
 
 Headers = list[tuple[str, str]]
 
-# A smaller body fits into one packet anyway.
+# A smaller body fits into one packet without compression.
 GZIP_MIN_BYTES = 500
-# The lists compress as well at level 1 as at level 9, in an eighth of the time.
+# Level 1 compresses the lists as well as level 9, in an eighth of the time.
 GZIP_LEVEL = 1
-# Clients send back the one entity tag they have, and short lists of codings. Longer
-# headers are not parsed: that would cost more than the response.
+# Real clients send one entity tag and a few codings. Longer headers are ignored, because
+# parsing them would cost more than the response.
 MAX_HEADER_LENGTH = 500
 
 
 @dataclass(slots=True)
 class Representation:
-    """What a request is sent: a status, headers and a body.
+    """A response as sent: a status, headers and a body.
 
-    `encoded` is for the server: the head's lines as bytes, by URL scheme and allowed origin.
+    The server stores the encoded header lines in `encoded`, by URL scheme and origin.
     """
 
     status: str
@@ -43,7 +43,7 @@ class CachedResponse:
 
     def __init__(self, headers: Headers, body: bytes) -> None:
         self.body = body
-        # Weak, because the gzipped body is another sequence of bytes.
+        # The tag is weak, because the plain and the gzipped body share it.
         self._etag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
         self._shared = [
             *(header for header in headers if header[0] != "Content-Length"),
@@ -58,7 +58,7 @@ class CachedResponse:
         )
 
     def select(self, if_none_match: str | None, accept_encoding: str | None) -> Representation:
-        """Choose the representation for a request's `If-None-Match` and `Accept-Encoding`."""
+        """Return the representation for a request's `If-None-Match` and `Accept-Encoding`."""
         if if_none_match is not None and self._matches(if_none_match):
             return self._not_modified
         if (

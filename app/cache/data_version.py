@@ -1,16 +1,16 @@
-"""The data version: shared memory that says whether a cached response is current.
+"""The data version: it changes with every commit, and so shows which responses are current.
 
-Every worker process has two counters in memory mapped before the fork: commits
-begun and commits finished. The *begun* counters of all workers together are the
-version. Two rules make cached responses linearizable on one machine:
+Each worker process has two counters in shared memory: commits begun and commits
+finished. The *begun* counters of all workers together are the version. Two rules make
+cached responses linearizable on one machine:
 
-- A worker counts a commit as begun before it sends `COMMIT`. So the version has
-  changed before anybody can see the new data.
+- A worker counts a commit as begun before it sends `COMMIT`. So the version changes
+  before the new data becomes visible.
 - A response is cached only if no commit was in flight when its query started
-  (`Version.is_settled`), and served only while the version is still the same.
+  (`Version.is_settled`), and served only while the version is the same.
 
-A counter per worker, because adding one is not atomic between processes.
-Without gunicorn there is one process, and the memory is its own.
+Each worker has its own counters, because incrementing is not atomic between processes.
+Without gunicorn there is one process, and the memory is not shared.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import mmap
 import threading
 from typing import NamedTuple
 
-# gunicorn.conf.py allows 64 workers. A reload runs old and new ones side by side.
+# During a reload, old and new workers run at the same time.
 MAX_WORKERS = 64
 WORKER_INDEXES = 3 * MAX_WORKERS
-# The writer and every worker's listener report the same transaction. It counts once
-# while it is among the last ones remembered.
+# The writer and every worker's change listener report the same transaction. It is counted
+# once, as long as it is among the remembered ones.
 _REMEMBERED = 64
 _WORD = 8
 
@@ -40,16 +40,16 @@ _lock = threading.Lock()
 
 
 class Version(NamedTuple):
-    """The version at one moment, and whether no commit was in flight then."""
+    """The version at one moment. It is settled if no commit was in flight."""
 
     begun: bytes
     is_settled: bool
 
 
 def share() -> None:
-    """Move the counters to memory that processes forked from now on share.
+    """Move the counters to memory that is shared with all processes forked later.
 
-    A second call changes nothing: workers started after a reload use the same memory.
+    A second call, after a reload, changes nothing: old and new workers share the memory.
     """
     global _memory, _begun, _finished, _transactions  # noqa: PLW0603 -- set once, before the fork
     if not isinstance(_memory, mmap.mmap):
@@ -60,10 +60,10 @@ def share() -> None:
 
 
 def take_over(index: int) -> None:
-    """Use the counters of this worker index from now on; no living worker may have it.
+    """Use the counters of a worker index that no living worker uses.
 
-    A worker that was killed during a commit leaves the index unsettled. Its commit
-    may still become visible, so its notification has to count.
+    If the previous worker was killed during a commit, the commit counts as finished. It may
+    still become visible, so all transactions are forgotten and its notification counts.
     """
     global _index  # noqa: PLW0603 -- known only after the fork
     _index = index
@@ -72,42 +72,42 @@ def take_over(index: int) -> None:
 
 
 def begun() -> bytes:
-    """The version as bytes: equal as long as no commit has begun."""
+    """Return the version as bytes. They change whenever a commit begins."""
     return bytes(_memory[_BEGUN])
 
 
 def current() -> Version:
-    """The version, to be taken before a query whose response may be cached."""
+    """Return the version. Call this before a query whose response may be cached."""
     version = begun()
-    # Compared with the copy: a commit that begins in between has to make a difference.
+    # Comparing the copy detects a commit that begins and finishes in between.
     return Version(version, version == _memory[_FINISHED])
 
 
 def commit_begun(transaction_id: int) -> None:
-    """Count a commit; call it immediately before `COMMIT` is sent."""
+    """Count a commit as begun. Call this immediately before sending `COMMIT`."""
     with _lock:
         _begun[_index] += 1
-    # After counting: a worker that finds the transaction here does not count it again.
+    # After counting: a worker that finds the transaction here relies on the count.
     _transactions[transaction_id % _REMEMBERED] = transaction_id
 
 
 def commit_finished() -> None:
-    """The outcome of a commit that was begun is known."""
+    """Count a commit as finished. Call this when its outcome is known."""
     with _lock:
         _finished[_index] += 1
 
 
 def commit_abandoned(transaction_id: int) -> None:
-    """The outcome of a commit that was begun stays unknown.
+    """Count a commit as finished although its outcome is unknown.
 
-    It may become visible later, so its notification has to count.
+    It may still become visible, so the transaction is forgotten and its notification counts.
     """
     _transactions[transaction_id % _REMEMBERED] = 0
     commit_finished()
 
 
 def changed(transaction_id: int | None = None) -> None:
-    """Count a change that is visible already, once for each transaction id."""
+    """Count a change that is already visible, once for each transaction id."""
     if transaction_id is not None and _transactions[transaction_id % _REMEMBERED] == transaction_id:
         return
     with _lock:
@@ -118,5 +118,5 @@ def changed(transaction_id: int | None = None) -> None:
 
 
 def forget_transactions() -> None:
-    """Forget the remembered transactions: another server may use the same ids again."""
+    """Forget all transactions: another PostgreSQL server may use the same ids."""
     _transactions[:] = memoryview(bytes(_REMEMBERED * _WORD)).cast("Q")

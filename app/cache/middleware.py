@@ -1,12 +1,9 @@
 """WSGI middleware that serves the lists from cached responses.
 
-Guarantees: on one machine, a read sees every write whose response was sent before
-the read began, whichever worker serves it, and never goes back in time
-(`app.cache.data_version` explains why). A change made elsewhere is visible when
-its notification arrives, and after `MAX_AGE` in any case. A worker runs at most
-one query per path at a time, however many requests wait for it.
-
-Only the paths that the application names are cached; every other request passes.
+Guarantees: on one machine, a read by any worker sees every write whose response was
+sent before the read began, and never goes back in time (`app.cache.data_version`
+explains why). A change made elsewhere becomes visible when its notification arrives,
+after `MAX_AGE` at the latest. A worker runs at most one query per path at a time.
 """
 
 from __future__ import annotations
@@ -25,15 +22,15 @@ from app.http.errors import unavailable
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Seconds, counted from before the query. Bounds how long a change goes unseen of
-# which no notification arrives.
+# Seconds from the start of the query. Limits how long a change without a notification
+# stays invisible.
 MAX_AGE = 1.0
-# Seconds that a request waits for a query that another request runs.
+# Seconds that a request waits for another request's query.
 JOIN_TIMEOUT = 4.8
 
 
 class Query:
-    """A query for a path, and the requests that wait for its result."""
+    """A query for a path. Several requests may wait for its result."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -41,7 +38,7 @@ class Query:
 
 
 class Entry:
-    """What is known of one path: the cached response, and the queries under way."""
+    """The cached response of a path, its running query and the next one."""
 
     def __init__(self) -> None:
         self.response: CachedResponse | None = None
@@ -52,7 +49,7 @@ class Entry:
         self.next: Query | None = None
 
     def fresh(self) -> CachedResponse | None:
-        """Return the cached response if it may be served now."""
+        """Return the cached response, or None if it is not current."""
         if self.version == data_version.begun() and time.monotonic() < self.expires_at:
             return self.response
         return None
@@ -83,12 +80,12 @@ class CacheMiddleware(Subscriber):
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [result.body]
 
     def receive(self, changes: Sequence[Change]) -> None:
-        """Cached responses may be outdated: something changed, here or elsewhere."""
+        """Count the changes in the data version, which invalidates the cached responses."""
         for transaction_id in {change.transaction_id for change in changes}:
             data_version.changed(transaction_id)
 
     def compare(self, connection: Connection) -> int:
-        """Cached responses may be outdated: something may have changed unnoticed."""
+        """Invalidate the cached responses, because changes may have been missed. Returns 0."""
         data_version.forget_transactions()
         data_version.changed()
         return 0
@@ -96,10 +93,10 @@ class CacheMiddleware(Subscriber):
     def _query_or_join(
         self, entry: Entry, environ: WSGIEnvironment
     ) -> CachedResponse | Representation | None:
-        """Run a query, or join one that has not started yet; None if that takes too long.
+        """Run a query or wait for the next one. Returns None after a timeout.
 
-        A request may only join a query that starts after the request arrived: the
-        result of an earlier one may be older than a write that the client has seen.
+        A request never joins a query that is already running: its result may be older than
+        a write that the client has seen.
         """
         with entry.lock:
             predecessor = entry.running
@@ -131,15 +128,15 @@ class CacheMiddleware(Subscriber):
             query.done.set()
 
     def _query(self, entry: Entry, environ: WSGIEnvironment) -> CachedResponse | Representation:
-        """Let the application respond, and cache the response if it is certain to be current."""
+        """Call the application, and cache its response if no commit was in flight."""
         version = data_version.current()
         expires_at = time.monotonic() + MAX_AGE
         received = self._call(environ)
         if not received.status.startswith("200"):
             return received
         response = entry.response
+        # If the body is the same, the cached response stays, with its compressed body.
         if response is None or response.body != received.body:
-            # Otherwise the cached one stays, with its compressed body.
             response = CachedResponse(received.headers, received.body)
         entry.response = response
         entry.version = version.begun if version.is_settled else b""
@@ -147,13 +144,13 @@ class CacheMiddleware(Subscriber):
         return response
 
     def _call(self, environ: WSGIEnvironment) -> Representation:
-        """Collect the application's response to a plain GET of this path."""
+        """Return the application's response to a plain GET of this path."""
         started: list[tuple[str, Headers]] = []
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             started[:] = [(status, headers)]
 
-        # The response is for everybody who waits: nothing of this request may change it.
+        # Other requests get the same response, so it depends on the path alone.
         shared = {**environ, "REQUEST_METHOD": "GET", "QUERY_STRING": "", "HTTP_HOST": "localhost"}
         body = self.wsgi_app(shared, start)
         try:
