@@ -1,10 +1,9 @@
-"""The change listener: receives every committed change from PostgreSQL, whoever made it.
+"""The change listener: receives every committed change, by any client of PostgreSQL.
 
-One connection per worker listens on the channel that the triggers of create.sql
-notify. Subscribers get the changes in commit order. The listener reconnects by
-itself; after a gap, and when a whole table changed, its subscribers compare what
-they know with what is stored. Every few seconds they also verify it, so that a
-change is found of which no notification arrives.
+Each worker has one connection that listens to the triggers of create.sql. Subscribers
+receive the changes in commit order. The listener reconnects automatically. After a gap
+or a TRUNCATE, the subscribers compare what they received with what is stored. Every
+`VERIFY_INTERVAL` they check it, which finds changes without a notification.
 """
 
 from __future__ import annotations
@@ -25,25 +24,26 @@ from app.database import pool
 log = logging.getLogger(__name__)
 
 CHANNEL = "scheduler_changes"
-# Tells the listener's connection from the pool's in pg_stat_activity.
+# Identifies the listener's connection in pg_stat_activity.
 APPLICATION_NAME = "scheduler-api listener"
 # Seconds.
 VERIFY_INTERVAL = 4.0
 RECONNECT_INTERVAL = 0.2
-# A notification may arrive this long after its commit is visible to a query.
+# A notification may arrive this long after its commit becomes visible.
 NOTIFICATION_DELAY = 0.2
 STOP_TIMEOUT = 0.25
-# After so many notifications in a row, other threads get a turn.
+# Notifications parsed before other threads get a turn.
 BATCH_SIZE = 100
-# Received in one go before anything is passed on, so that caches are invalidated early.
+# Changes received before they are passed on. With many at once, the cache is invalidated
+# before the first one is broadcast.
 MAX_CHANGES = 10_000
 
 
 class Change(NamedTuple):
-    """A committed change: of an appointment's interview, or of something else in the database.
+    """A committed change of an interview, or of other data if `appointment_id` is None.
 
-    `interview` is what is stored now, None if the interview was deleted. `xmin` is
-    the id of the (sub)transaction that wrote its row, as PostgreSQL stores it.
+    `interview` is the new state, None if the interview was deleted. `xmin` is the id of
+    the (sub)transaction that wrote the row.
     """
 
     transaction_id: int
@@ -53,22 +53,22 @@ class Change(NamedTuple):
 
 
 class Subscriber:
-    """Receives changes, on the listener's thread, one call at a time."""
+    """Receives changes. The listener's thread makes one call at a time."""
 
     def receive(self, changes: Sequence[Change]) -> None:
-        """Take note of changes that were committed, in this order."""
+        """Process committed changes, in commit order."""
 
     def compare(self, connection: pool.Connection) -> int:
-        """Find what changed while nothing was received; return how many changes were found."""
+        """Find changes that were not received. Returns their number."""
         return 0
 
     def is_current(self, connection: pool.Connection) -> bool:
-        """Whether everything that is stored was received."""
+        """Return whether everything that is stored was received."""
         return True
 
 
 class ChangeListener:
-    """The listener of one process; does nothing before `start`."""
+    """The listener of one process. It connects after `start`."""
 
     def __init__(self, database: Mapping[str, Any]) -> None:
         self._database = database
@@ -80,23 +80,23 @@ class ChangeListener:
         self._has_warned = False
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Add a subscriber, before `start`."""
+        """Add a subscriber. Call this before `start`."""
         self._subscribers.append(subscriber)
 
     def start(self) -> None:
-        """Start to listen, once per process."""
+        """Start the thread, once per process."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="change listener", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop for good."""
+        """Stop the thread and wait until it ends."""
         self._is_stopping.set()
         if self._thread:
             self._thread.join()
 
     def wait_until_listening(self, timeout: float) -> None:
-        """Wait until the listener has been connected once, at most `timeout` seconds."""
+        """Wait at most `timeout` seconds until the listener has connected once."""
         self._has_listened.wait(timeout)
 
     def _run(self) -> None:
@@ -110,7 +110,7 @@ class ChangeListener:
                 else:
                     self._log_problem("no database is attached; set DATABASE_URL")
             except Exception as error:
-                # The thread must not end: nothing would start it again.
+                # The thread must not end: nothing would restart it.
                 log.error("the change listener failed", exc_info=error)
             self._is_stopping.wait(RECONNECT_INTERVAL)
 
@@ -128,7 +128,7 @@ class ChangeListener:
                 verify_at = time.monotonic() + VERIFY_INTERVAL
 
     def _receive(self, connection: pool.Connection, timeout: float) -> None:
-        """Pass on what has arrived; wait for something `timeout` seconds."""
+        """Wait at most `timeout` seconds for notifications, and pass them on."""
         changes: list[Change] = []
         has_gap = False
         # A query may have brought notifications with its result.
@@ -159,7 +159,7 @@ class ChangeListener:
         return changes
 
     def _verify(self, connection: pool.Connection) -> None:
-        """Find changes of which no notification arrived."""
+        """Find changes without a notification."""
         if self._is_current(connection):
             return
         self._receive(connection, NOTIFICATION_DELAY)
@@ -186,7 +186,7 @@ class ChangeListener:
         self._last_problem = ""
 
     def _log_problem(self, problem: str) -> None:
-        """Log why the listener cannot listen: once, not at every attempt."""
+        """Log a problem once, not at every attempt to connect."""
         if problem != self._last_problem:
             self._last_problem = problem
             where = pool.address(self._database)
@@ -194,7 +194,7 @@ class ChangeListener:
 
 
 def _check_that_notifications_arrive(connection: pool.Connection) -> None:
-    """Raise an error behind a pooler in transaction mode: it accepts LISTEN without effect."""
+    """Raise an error behind a pooler in transaction mode, where LISTEN has no effect."""
     token = json.dumps({"listener": str(uuid.uuid4())})
     _execute(connection, f"SELECT pg_notify('{CHANNEL}', %s)", [token])
     _execute(connection, "SELECT 1")
@@ -209,7 +209,7 @@ def _is_readable(connection: pool.Connection, timeout: float) -> bool:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """Parse a payload; empty if it is not one of the triggers', but somebody else's NOTIFY."""
+    """Return the parsed payload of a trigger, empty for any other NOTIFY."""
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,18 +1,20 @@
-"""Errors of PostgreSQL: which of them mean that it cannot be used at the moment.
+"""PostgreSQL's errors: which ones mean that the connection is lost or PostgreSQL unavailable.
 
-Every error of the server has a code of five characters, its SQLSTATE. The first two
-are its class: https://www.postgresql.org/docs/current/errcodes-appendix.html
+Every error of the server has an SQLSTATE of five characters. The first two are its
+class: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
 from __future__ import annotations
 
 import psycopg2
 
-# Connection exceptions; a prepared statement that does not exist, because a pooler uses
-# another backend now; a backend that was terminated, has crashed or is not ready yet.
-LOST = ("08", "26000", "57P")
+LOST = (
+    "08",  # connection exception
+    "26000",  # no such prepared statement: a pooler has switched to another backend
+    "57P",  # the backend was terminated, has crashed or is not ready
+)
 
-# Errors that pass by themselves, or that the database's operator has to fix.
+# Errors that are temporary, or that the operator of the database has to fix.
 UNAVAILABLE = (
     "2200H",  # a sequence has no more numbers
     "25006",  # read-only: a standby, during a failover
@@ -33,17 +35,17 @@ UNAVAILABLE = (
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL cannot be used at the moment; trying again later may succeed."""
+    """PostgreSQL is unavailable. A later attempt may succeed."""
 
 
 def is_lost(error: psycopg2.Error) -> bool:
-    """Whether the connection failed or broke, rather than the statement."""
+    """Return whether the connection failed or broke, rather than the statement."""
     if error.pgcode is None:
-        # libpq itself reports these; only the server gives an SQLSTATE.
+        # Errors of libpq itself have no SQLSTATE.
         return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
     return error.pgcode.startswith(LOST)
 
 
 def is_unavailable(error: psycopg2.Error) -> bool:
-    """Whether the error means that PostgreSQL cannot be used at the moment."""
+    """Return whether PostgreSQL is unavailable, or the connection lost."""
     return is_lost(error) or (error.pgcode or "").startswith(UNAVAILABLE)

@@ -1,7 +1,7 @@
-"""A semaphore that is acquired in the order of arrival.
+"""A semaphore that threads acquire in the order of arrival.
 
-`threading.Semaphore` lets a newcomer overtake those who wait: under load, somebody
-waits forever.
+With `threading.Semaphore`, new threads overtake waiting ones. Under load, some wait
+forever.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import deque
 
 
 class FairSemaphore:
-    """At most `count` holders at once: first those with priority, then in order of arrival."""
+    """Admits `count` threads: first those with priority, then in order of arrival."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -20,10 +20,7 @@ class FairSemaphore:
         self._lock = threading.Lock()
 
     def acquire(self, deadline: float, *, has_priority: bool = False) -> None:
-        """Acquire it; raises `TimeoutError` if that takes longer than until `deadline`.
-
-        The deadline is a moment of `time.monotonic()`.
-        """
+        """Wait until admitted. Raises `TimeoutError` after `deadline` (`time.monotonic()`)."""
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -47,7 +44,7 @@ class FairSemaphore:
             raise
 
     def release(self) -> None:
-        """Hand it over to the first who waits."""
+        """Admit the first waiting thread."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set()

@@ -1,8 +1,8 @@
 """Connections to PostgreSQL: a small pool in which every wait has a deadline.
 
-Guarantees: a worker process holds at most `DB_POOL_SIZE` connections here, each opened
-when it is first needed. A dead one is thrown away. A request has a connection, or an
-exception, within two seconds, and PostgreSQL's reply within two and a half more.
+Guarantees: the pool of a worker process has at most `DB_POOL_SIZE` connections, opened
+when needed. Dead ones are discarded. A request gets a connection or an exception within
+two seconds, and a reply or an exception within another 2.5.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from psycopg2.extras import NamedTupleCursor
 from app.database.errors import DatabaseUnavailable
 from app.database.fair_semaphore import FairSemaphore
 
-# Seconds. A request first gets a connection, then a reply: together less than five.
+# Seconds. A request waits for a connection and then for a reply, together less than five.
 CONNECT_TIMEOUT = 2.0
 STATEMENT_TIMEOUT = 2.0
-# PostgreSQL cancels a slow statement itself. This is for one that has fallen silent.
+# PostgreSQL itself cancels a slow statement. This timeout is for a server that is silent.
 REPLY_TIMEOUT = 2.5
 
 
 def _wait_with_poll(descriptor: int, for_reading: bool, seconds: float) -> bool:
-    """Wait until a socket can be read, or written; False if that takes longer than `seconds`."""
+    """Wait until a socket is readable or writable. Returns False after `seconds`."""
     poller = select.poll()
     poller.register(descriptor, select.POLLIN if for_reading else select.POLLOUT)
     return bool(poller.poll(seconds * 1000))
@@ -41,9 +41,8 @@ def _wait_with_poll(descriptor: int, for_reading: bool, seconds: float) -> bool:
 class Connection(psycopg2.extensions.connection):
     """A connection that raises an exception if PostgreSQL has not replied by `deadline`.
 
-    `server_started` is the moment at which the PostgreSQL at the other end started.
-    `wait_until_ready` is how all connections wait for their socket: a server that runs
-    many requests in one thread may set a cheaper way than `select.poll`.
+    `deadline` is a time of `time.monotonic()`, `server_started` is PostgreSQL's start time.
+    All connections wait with `wait_until_ready`, which gunicorn.conf.py replaces.
     """
 
     server_started: str
@@ -55,15 +54,15 @@ class Connection(psycopg2.extensions.connection):
         super().__init__(dsn, **kwargs)
 
     def prepare(self, statement: str, parameters: Iterable[str]) -> str:
-        """Have a statement parsed and planned once; return the EXECUTE to use instead of it.
+        """Return the EXECUTE that replaces a statement, which is prepared the first time.
 
-        Takes a statement with named parameters and their names.
+        `parameters` are the names of the statement's parameters.
         """
         if statement not in self._prepared:
             names = list(parameters)
             numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
-            # A name that stands for this very text: behind a pooler, somebody else may have
-            # prepared it on the same backend.
+            # The name identifies the text. Behind a pooler, another client may have prepared
+            # the statement on the same backend.
             digest = hashlib.blake2b(statement.encode(), digest_size=8).hexdigest()
             with self.cursor() as cursor, suppress(psycopg2.errors.DuplicatePreparedStatement):
                 cursor.execute(f"PREPARE statement_{digest} AS {statement % numbers}")
@@ -74,16 +73,15 @@ class Connection(psycopg2.extensions.connection):
 
 @cache
 def _set_wait_callback() -> None:
-    """Let psycopg2 wait with `_wait`, in the whole process."""
+    """Make psycopg2 wait with `_wait`, in the whole process."""
     psycopg2.extensions.set_wait_callback(_wait)
 
 
 def _wait(connection: Connection) -> None:
-    """Wait until libpq has what it waits for.
+    """Wait until libpq has completed its operation.
 
-    psycopg2 calls this instead of libpq's blocking functions. So the wait has a
-    deadline (libpq's `connect_timeout` applies only to its own blocking call), and
-    other requests run meanwhile if `wait_until_ready` lets them.
+    psycopg2 calls this instead of libpq's blocking functions. So every operation has a
+    deadline, and `wait_until_ready` may run other requests meanwhile.
     """
     while (state := connection.poll()) != POLL_OK:
         seconds = max(0.0, connection.deadline - time.monotonic())
@@ -96,13 +94,12 @@ def connect(
     statement_timeout: float = STATEMENT_TIMEOUT,
     deadline: float | None = None,
 ) -> Connection:
-    """Open a connection on which each statement is a transaction of its own.
+    """Open a connection in autocommit mode.
 
-    Takes the arguments for `psycopg2.connect`, the seconds after which PostgreSQL
-    cancels a statement, and the moment (`time.monotonic()`) by which the connection
-    must be open. If several hosts are named, each gets an equal share of the time that
-    is left: libpq would wait for the first one until the end. Raises
-    `psycopg2.OperationalError`.
+    `database` holds the arguments for `psycopg2.connect`. PostgreSQL cancels a statement
+    after `statement_timeout` seconds. The connection is open by `deadline`
+    (`time.monotonic()`), or `psycopg2.OperationalError` is raised. If there are several
+    hosts, each gets an equal share of the remaining time.
     """
     if deadline is None:
         deadline = time.monotonic() + CONNECT_TIMEOUT
@@ -120,7 +117,7 @@ def connect(
 
 
 def _hosts(database: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The arguments that differ from host to host, for each host that is named.
+    """Return the connection arguments of each host in a list of hosts.
 
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
     """
@@ -149,7 +146,7 @@ def _connect(database: Mapping[str, Any], statement_timeout: float, deadline: fl
     )
     connection.autocommit = True
     with connection.cursor() as cursor:
-        # As a statement: PgBouncer refuses it as a connection option.
+        # PgBouncer refuses this setting as a connection option.
         cursor.execute(
             "SET statement_timeout = %s; SELECT pg_postmaster_start_time()::text",
             [int(statement_timeout * 1000)],
@@ -169,12 +166,11 @@ class Pool:
 
     @contextmanager
     def connection(self, deadline: float, *, for_read: bool) -> Iterator[Connection]:
-        """Lend a connection, in the order of the requests; but first to reads.
+        """Lend a connection: first to reads, then in order of arrival.
 
-        Many requests wait for a read together, and few reads run at once.
-
-        Raises `DatabaseUnavailable` if none is free by `deadline`, and
-        `psycopg2.OperationalError` if PostgreSQL cannot be connected to by then.
+        Reads have priority, because many requests wait for the same read. Raises
+        `DatabaseUnavailable` if no connection is free by `deadline`, and
+        `psycopg2.OperationalError` if a new one cannot be opened by then.
         """
         try:
             self._free.acquire(deadline, has_priority=for_read)
@@ -191,25 +187,25 @@ class Pool:
             self._free.release()
 
     def _take_back(self, connection: Connection) -> None:
-        """Keep a connection for later, if it works and is not in a transaction."""
+        """Keep a connection that works and is not in a transaction."""
         if not connection.closed:
             if connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
                 self._idle.append(connection)
             else:
                 connection.close()
         elif time.monotonic() > connection.deadline:
-            # The host has fallen silent. Its idle connections look alive; without this,
-            # each would cost a request the whole time for a reply.
+            # The host is silent. Its idle connections look alive, but each would cost a
+            # request its whole timeout.
             while self._idle:
                 self._idle.pop().close()
 
     def _take_idle(self) -> Connection | None:
-        """Take an idle connection that PostgreSQL has not closed."""
+        """Return an idle connection that PostgreSQL has not closed, or None."""
         while self._idle:
             connection = self._idle.pop()
             try:
-                # Reads what has arrived, without waiting: the first call perhaps why
-                # PostgreSQL closed the connection, the second that it is closed.
+                # Reads pending input without waiting. If PostgreSQL closed the connection,
+                # the first call may read the reason, and the second reads the end.
                 connection.poll()
                 connection.poll()
             except psycopg2.Error:
@@ -220,19 +216,19 @@ class Pool:
 
 
 def is_attached(database: Mapping[str, Any]) -> bool:
-    """Whether any setting says where the database is."""
+    """Return whether any setting specifies a database."""
     return any(value for name, value in database.items() if name != "sslmode")
 
 
 class Address(NamedTuple):
-    """Where a database is, without the password: fit for a log."""
+    """The host and name of a database, for log lines and messages."""
 
     host: str
     database: str
 
 
 def address(database: Mapping[str, Any]) -> Address:
-    """Where the arguments for `psycopg2.connect` point to."""
+    """Return the address in the arguments for `psycopg2.connect`."""
     parts = {**psycopg2.extensions.parse_dsn(database.get("dsn", "")), **database}
     host = f"{parts.get('host', 'libpq default')}:{parts.get('port', 5432)}"
     return Address(host, str(parts.get("dbname", parts.get("user", ""))))

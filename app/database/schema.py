@@ -1,12 +1,11 @@
-"""Creates, seeds and drops the tables: runs db/schema/*.sql.
+"""Creates, seeds and drops the tables, with the files in db/schema.
 
-`flask db prepare` is safe at every deploy, on a database in use, by two dynos at
-once: it makes what is missing and seeds empty tables. `flask db reset` starts
-over. Each file is a transaction of its own when `psql` runs it; here several
-become one, so that a failure leaves everything as it was.
+`flask db prepare` creates what is missing and seeds empty tables. It is safe at every
+deploy, on a database in use and in several processes at once. `flask db reset` drops
+everything first. Several files run in one transaction, so a failure changes nothing.
 
-A reset of a database that is neither on this machine nor on a private network has
-to be asked for explicitly. It is probably in production, and came here by a `.env`.
+Resetting a database that is neither on this machine nor on a private network needs
+`--yes`: it is probably a production database that a `.env` file names.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from app.database import pool
 from app.database.statements import committing
 
 SCHEMA = config.ROOT / "db" / "schema"
-# Seconds that a script may take if a person waits for it: an index on a large table takes long.
+# Seconds. An index on a large table takes long.
 SCRIPT_TIMEOUT = 60.0
 
 # This machine (0.0.0.0 and :: connect to it), private networks (RFC 1918, RFC 4193) and
-# links (RFC 3927, RFC 4291). Python's `is_private` has more, such as examples for documents.
-NEAR_NETWORKS: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = [
-    *map(ipaddress.IPv4Network, ("0.0.0.0/32", "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12")),
-    *map(ipaddress.IPv4Network, ("192.168.0.0/16", "169.254.0.0/16")),
-    *map(ipaddress.IPv6Network, ("::/128", "::1/128", "fc00::/7", "fe80::/10")),
+# links (RFC 3927, RFC 4291). Python's `is_private` includes others, such as networks for examples.
+NEAR_NETWORKS = [
+    *map(ipaddress.ip_network, ("0.0.0.0/32", "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12")),
+    *map(ipaddress.ip_network, ("192.168.0.0/16", "169.254.0.0/16")),
+    *map(ipaddress.ip_network, ("::/128", "::1/128", "fc00::/7", "fe80::/10")),
 ]
 
 cli = AppGroup("db", help="Create, seed and reset the tables.")
@@ -53,34 +52,34 @@ class RemoteDatabase(Exception):
 
 
 def prepare(timeout: float = SCRIPT_TIMEOUT) -> None:
-    """Create what is missing and seed empty tables, within `timeout` seconds.
+    """Create what is missing and seed empty tables. Raises `psycopg2.Error`.
 
-    Raises `psycopg2.Error`.
+    `timeout` is in seconds.
     """
     with closing(_connect(timeout)) as connection:
         _run(connection, ["create", current_app.config["APP_ENV"]])
 
 
 def reset(timeout: float = SCRIPT_TIMEOUT, *, even_if_remote: bool = False) -> None:
-    """Drop everything, create it and seed it, within `timeout` seconds.
+    """Drop, create and seed all tables. Raises `RemoteDatabase` or `psycopg2.Error`.
 
-    Raises `RemoteDatabase`, and `psycopg2.Error`.
+    `timeout` is in seconds.
     """
     if not even_if_remote:
         _refuse_remote(current_app.config["DATABASE"])
     with closing(_connect(timeout)) as connection:
         if not even_if_remote:
-            # libpq also reads PGHOSTADDR and service files: look at what it has used.
+            # libpq also reads PGHOSTADDR and service files. This is the host that it used.
             _refuse_remote(connection.info.dsn_parameters)
         _run(connection, ["drop", "create", current_app.config["APP_ENV"]])
 
 
 def is_near(database: Mapping[str, Any]) -> bool:
-    """Whether a database is on this machine or on a private network.
+    """Return whether a database is on this machine or on a private network.
 
-    Takes arguments for `psycopg2.connect`. A Unix socket, a loopback or private
-    address, and a host name without a dot are near. An address decides if there is
-    one; of several hosts, each has to be near.
+    `database` holds the arguments for `psycopg2.connect`. Unix sockets, loopback and
+    private addresses, and host names without a dot are near. `hostaddr` overrides `host`.
+    If there are several hosts, all of them must be near.
     """
     parts = {**parse_dsn(database.get("dsn", "")), **database}
     hosts = str(parts.get("hostaddr") or parts.get("host") or "")
@@ -114,7 +113,7 @@ def _connect(timeout: float) -> pool.Connection:
 
 
 def _run(connection: pool.Connection, names: Iterable[str]) -> None:
-    """Run files of db/schema in one transaction."""
+    """Run files in one transaction."""
     script = "".join(_statements(name) for name in names)
     with connection.cursor() as cursor:
         cursor.execute(f"BEGIN; {script} SELECT pg_current_xact_id()::text")
@@ -124,7 +123,7 @@ def _run(connection: pool.Connection, names: Iterable[str]) -> None:
 
 
 def _statements(name: str) -> str:
-    """A file's statements without the `BEGIN` and `COMMIT` around them."""
+    """Return the statements of a file without its `BEGIN` and `COMMIT`."""
     text = (SCHEMA / f"{name}.sql").read_text(encoding="utf-8")
     _, _, rest = text.partition("\nBEGIN;\n")
     statements, _, _ = rest.rpartition("\nCOMMIT;\n")
@@ -133,7 +132,7 @@ def _statements(name: str) -> str:
 
 @cli.command("prepare")
 def prepare_command() -> None:
-    """Create what is missing and seed empty tables; keeps all data."""
+    """Create what is missing and seed empty tables. Keeps all data."""
     settings = current_app.config
     where = pool.address(settings["DATABASE"])
     try:
@@ -148,11 +147,11 @@ def prepare_command() -> None:
 
 
 @cli.command("reset")
-@click.option("--yes", is_flag=True, help="Also in production and on another machine.")
+@click.option("--yes", is_flag=True, help="Allow it in production and for a remote database.")
 def reset_command(*, yes: bool) -> None:
-    """Drop, create and seed all tables: every booking is deleted."""
+    """Drop, create and seed all tables. Deletes every booking."""
     environment = current_app.config["APP_ENV"]
-    how = "This deletes every booking. To do it all the same: flask db reset --yes"
+    how = "This deletes every booking. To do it anyway: flask db reset --yes"
     if environment == "production" and not yes:
         sys.exit(f"APP_ENV is production. {how}")
     try:

@@ -1,8 +1,8 @@
-"""Executing statements: one query for a view that reads, one transaction for a view that writes.
+"""Executes the SQL of a view: one query that reads, or one transaction that writes.
 
-Guarantees: work on a connection that turns out to be dead is repeated on a new one. A
-result or an exception comes within five seconds, whatever happens. A write is made
-exactly once, even if the connection breaks during its COMMIT.
+Guarantees: if a connection is dead, the work is repeated on a new one. The result or an
+exception arrives within five seconds. A write is executed exactly once, even if the
+connection breaks during its COMMIT.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from app.database.pool import CONNECT_TIMEOUT, Connection, Pool
 
 Result = TypeVar("Result")
 
-# How often work is tried on connections that break, and a statement whose row has vanished.
+# Maximum attempts, if connections break or if rows vanish.
 ATTEMPTS = 10
 
 
 class CommitObserver(Protocol):
-    """Learns when a commit may become visible to readers; called around each COMMIT."""
+    """Is notified before and after each COMMIT."""
 
     def commit_begun(self, transaction_id: int) -> None:
         """Called immediately before COMMIT is sent."""
 
     def commit_finished(self) -> None:
-        """Called once the outcome is known."""
+        """Called when the outcome is known."""
 
     def commit_abandoned(self, transaction_id: int) -> None:
-        """Called instead if the outcome stays unknown: the write is given up."""
+        """Called instead of `commit_finished` if the outcome stays unknown."""
 
 
 def init_app(app: Flask, commits: CommitObserver | None = None) -> None:
-    """Give the application its pool. Connects to nothing."""
+    """Add a pool to the application. `commits` observes every COMMIT."""
     app.extensions["pool"] = Pool(app.config["DATABASE"], app.config["DB_POOL_SIZE"])
     app.extensions["commits"] = commits
 
 
 def fetch_text(statement: str) -> str:
-    """Execute a query whose result is one row with one text; return the text.
+    """Execute a query and return its result, one text.
 
     Raises `DatabaseUnavailable` or `psycopg2.Error`.
     """
@@ -63,14 +63,14 @@ def fetch_text(statement: str) -> str:
 def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
     """Execute one statement that writes, in a transaction, exactly once.
 
-    The statement returns one row. Its column `transaction_id` is the transaction's id,
-    `pg_current_xact_id()::text`, or NULL if nothing was written: then there is nothing
-    to commit. If nothing was written and its column `has_vanished` is true, because a row
-    was deleted before the statement could lock it, then it is executed again: only a new
-    statement sees what is there instead.
+    The statement returns one row. Its column `transaction_id` is
+    `pg_current_xact_id()::text`, or NULL if nothing was written. Its column `has_vanished`
+    is true if a row was deleted before the statement could lock it. If nothing was written
+    for that reason, the statement is executed again, because only a new statement sees
+    the row's replacement.
 
-    Returns the row, a named tuple. Raises `DatabaseUnavailable` or `psycopg2.Error`; then
-    the write may have been made, if its COMMIT was sent.
+    Returns the row, a named tuple. Raises `DatabaseUnavailable` or `psycopg2.Error`. After
+    an exception, the write is committed or not: COMMIT may have been sent.
     """
     write = _Write(statement, parameters, current_app.extensions["commits"])
     try:
@@ -81,7 +81,7 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
 
 @contextmanager
 def committing(transaction_id: int) -> Iterator[None]:
-    """Report a COMMIT to the observer, for a transaction that is not executed again."""
+    """Report the COMMIT in this block to the observer. It is not retried."""
     commits: CommitObserver | None = current_app.extensions["commits"]
     if commits is None:
         yield
@@ -96,18 +96,18 @@ def committing(transaction_id: int) -> Iterator[None]:
 
 
 class _Commit(NamedTuple):
-    """A COMMIT that was sent: what its transaction returned, and when its server started."""
+    """A COMMIT that was sent: the row of its statement, and PostgreSQL's start time."""
 
     row: Any
     server_started: str
 
 
 class _Write:
-    """A write and its COMMIT in flight, which outlives the connection.
+    """A write that survives the loss of its connection.
 
-    If the connection breaks during the COMMIT, the write asks PostgreSQL on the next
-    connection whether the transaction was committed. Simply repeated, a booking for a
-    free appointment would be refused because of its own first attempt.
+    If the connection breaks during the COMMIT, `execute` asks PostgreSQL on the next
+    connection whether the transaction was committed. Otherwise, the second attempt to
+    book a free appointment would fail because of the first.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class _Write:
             if commit := self._in_flight:
                 is_committed = _is_committed(cursor, commit.row.transaction_id)
                 if is_committed and connection.server_started != commit.server_started:
-                    # After a crash this id may belong to another transaction.
+                    # After a crash, PostgreSQL may use this id for another transaction.
                     raise DatabaseUnavailable("PostgreSQL restarted during a commit")
                 self._finish_commit()
                 if is_committed:
@@ -160,7 +160,7 @@ class _Write:
             self._commits.commit_finished()
 
     def abandon_commit(self) -> None:
-        """Give up a commit whose outcome is unknown, if there is one."""
+        """Report a commit whose outcome is unknown, if there is one."""
         if self._in_flight and self._commits:
             self._commits.commit_abandoned(int(self._in_flight.row.transaction_id))
 
@@ -169,18 +169,18 @@ def _is_committed(cursor: psycopg2.extensions.cursor, transaction_id: str) -> bo
     try:
         cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
     except psycopg2.errors.InvalidParameterValue:
-        # "In the future": PostgreSQL crashed before any of it had reached the disk.
+        # The id is "in the future": PostgreSQL crashed before it wrote the transaction to disk.
         return False
     row: Any = cursor.fetchone()
     status = row[0]
     if status == "in progress":
-        # Its backend has not noticed yet that the connection is gone.
+        # The old backend has not noticed yet that its connection is lost.
         raise psycopg2.OperationalError("PostgreSQL has not ended the last transaction yet")
     return bool(status == "committed")
 
 
 def _on_live_connection(work: Callable[[Connection], Result], *, for_read: bool) -> Result:
-    """Do the work on a connection; repeat it on another one if the connection is lost."""
+    """Call `work` with a connection, and again with a new one if the connection is lost."""
     pool: Pool = current_app.extensions["pool"]
     deadline = time.monotonic() + CONNECT_TIMEOUT
     attempt = 1
