@@ -1,1 +1,5 @@
-"""WebSockets: every change to an interview, to every browser."""
+"""Live updates: every WebSocket receives every change of an interview.
+
+A client that is slow or hostile delays no other client, and uses bounded memory. Read
+`broadcaster` first, then `websocket`.
+"""

@@ -1,8 +1,8 @@
 """The broadcaster: sends every change of an interview to every open WebSocket.
 
-It sends what the change listener receives, so it does not matter which process
-made a change. It remembers what it sent last for each appointment. After a gap,
-clients are sent the difference between that and what is stored.
+It receives the changes of all processes from the change listener. It remembers the last
+sent state of each appointment. After a gap, it sends the difference between these and
+the database.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from app.live.websocket import WebSocket, text_frame
 
 log = logging.getLogger(__name__)
 
-# After so many changes the sockets get a turn to write them.
+# Changes sent before the sockets get a turn to write them.
 BATCH_SIZE = 100
 # Rows fetched before other threads get a turn.
 FETCH_SIZE = 1_000
-# Seconds between two looks at which sockets need a ping or have timed out.
+# Seconds between checks for sockets that need a ping or have timed out.
 KEEP_ALIVE_INTERVAL = 1.0
 
 SELECT_SNAPSHOT = "SELECT pg_current_snapshot()::text"
@@ -47,31 +47,31 @@ SELECT_FINGERPRINT = """
 
 
 class SentInterview(NamedTuple):
-    """What clients know of a booked appointment, and the row's xmin."""
+    """The last sent state of a booked appointment, and its row's xmin."""
 
     interview: Mapping[str, Any]
     xmin: int
 
 
 class Snapshot(NamedTuple):
-    """Which transactions a statement saw (PostgreSQL's type pg_snapshot)."""
+    """The transactions that a statement saw (PostgreSQL's type pg_snapshot)."""
 
     xmax: int
     in_progress: frozenset[int]
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
-        """Parse PostgreSQL's text for it, `xmin:xmax:xip,xip`."""
+        """Parse PostgreSQL's text form, `xmin:xmax:xip,xip`."""
         _, xmax, in_progress = text.split(":")
         return cls(int(xmax), frozenset(map(int, filter(None, in_progress.split(",")))))
 
     def saw(self, transaction_id: int) -> bool:
-        """Whether the transaction's changes were visible."""
+        """Return whether the transaction's changes were visible."""
         return transaction_id < self.xmax and transaction_id not in self.in_progress
 
 
 class Broadcaster(Subscriber):
-    """The open sockets of one worker, and what they were sent."""
+    """The open sockets of one worker, and the last sent states."""
 
     def __init__(self) -> None:
         self._clients: set[WebSocket] = set()
@@ -84,7 +84,7 @@ class Broadcaster(Subscriber):
         self.greedy = threading.Lock()
 
     def serve(self, client: WebSocket, request_id: str) -> None:
-        """Keep a socket among those that receive changes until it closes."""
+        """Serve a socket and send it every change, until it closes."""
         started = time.monotonic()
         with self._lock:
             self._clients.add(client)
@@ -127,7 +127,7 @@ class Broadcaster(Subscriber):
         for start in range(0, len(changes), BATCH_SIZE):
             batch = []
             for change in changes[start : start + BATCH_SIZE]:
-                # What the last comparison saw has been sent; sending it again would go back.
+                # The last comparison has sent this change, or a newer state.
                 if change.appointment_id is None or self._compared.saw(change.transaction_id):
                     continue
                 if change.interview is None:
@@ -138,7 +138,10 @@ class Broadcaster(Subscriber):
             self._send(batch)
 
     def compare(self, connection: Connection) -> int:
-        """Send every client what it missed, also interviews stored again unchanged."""
+        """Send the changes that were missed. Returns their number.
+
+        Rows that were written without a change count too.
+        """
         stored = self._fetch_interviews(connection)
         sent, self._sent = self._sent, stored
         missed = [
@@ -151,7 +154,7 @@ class Broadcaster(Subscriber):
         return len(missed)
 
     def is_current(self, connection: Connection) -> bool:
-        """Whether what is stored is what was sent last."""
+        """Return whether the last sent states are what is stored."""
         with _cursor(connection) as cursor:
             cursor.execute(SELECT_FINGERPRINT)
             row: Any = cursor.fetchone()
@@ -161,7 +164,7 @@ class Broadcaster(Subscriber):
     def _fetch_interviews(self, connection: Connection) -> dict[int, SentInterview]:
         interviews: dict[int, SentInterview] = {}
         with _cursor(connection) as cursor:
-            # One snapshot for both statements.
+            # Both statements use the same snapshot.
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute(SELECT_SNAPSHOT)
             row: Any = cursor.fetchone()
@@ -177,7 +180,7 @@ class Broadcaster(Subscriber):
         return interviews
 
     def _send(self, interviews: Sequence[tuple[int, Mapping[str, Any] | None]]) -> None:
-        """Queue frames at every socket, then let the sockets write."""
+        """Queue the interviews at every socket, then let the sockets write."""
         clients = self._open_clients()
         if not clients or not interviews:
             return
@@ -212,5 +215,5 @@ class Broadcaster(Subscriber):
 
 
 def _cursor(connection: Connection) -> psycopg2.extensions.cursor:
-    """A cursor that returns plain tuples, the fastest for many rows."""
+    """Return a cursor that returns plain tuples, the fastest for many rows."""
     return connection.cursor(cursor_factory=psycopg2.extensions.cursor)

@@ -21,10 +21,10 @@ from app.live.websocket import WebSocket
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Seconds that a handshake waits for the listener of a worker that has just started: a
-# socket that is open earlier would be sent every interview when the listener is up.
+# Seconds that a handshake waits for the change listener of a new worker. A socket that
+# opens earlier would receive every interview once the listener has connected.
 LISTENER_TIMEOUT = 2.0
-# Browsers send far less. Longer headers would take long to parse.
+# Browsers send far less. Longer headers take too long to parse.
 MAX_HANDSHAKE_BYTES = 8192
 
 
@@ -70,7 +70,7 @@ class WebSocketMiddleware:
         self._listener.wait_until_listening(LISTENER_TIMEOUT)
         client = WebSocket(connection, response.serialize(), self._broadcaster.greedy)
         self._broadcaster.serve(client, environ["HTTP_X_REQUEST_ID"])
-        # Tells gunicorn that the connection is used up.
+        # The server closes the connection without another response.
         raise StopIteration
 
 
@@ -79,7 +79,7 @@ def _offers_websocket(environ: WSGIEnvironment) -> bool:
 
 
 def _accept(environ: WSGIEnvironment) -> Response | None:
-    """Decide on a handshake: 101 or an error. None if it is not even worth parsing."""
+    """Return the response to a handshake; None if it is too large or not HTTP/1.1."""
     headers = {
         name[5:].replace("_", "-"): value
         for name, value in environ.items()
@@ -94,5 +94,5 @@ def _accept(environ: WSGIEnvironment) -> Response | None:
 
 
 def _first_offered(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Browsers close a socket if none of the protocols that they offer is accepted."""
+    """Accept the first subprotocol: browsers close the socket if none is accepted."""
     return offered[0] if offered else None

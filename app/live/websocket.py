@@ -1,9 +1,8 @@
 """One WebSocket (RFC 6455) on the connection that gunicorn hands over.
 
-The protocol is the `websockets` library's; this module does its input and output.
-Senders only add to the socket's queue. A thread of its own writes, the request's
-thread reads. So a client that does not read delays nobody and costs bounded
-memory, and neither does one that sends as fast as it can.
+The `websockets` library implements the protocol; this module does input and output.
+Senders add to a bounded queue. One thread writes, and the request's thread reads. A
+client that stops reading, or sends as fast as it can, delays no other client.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from websockets.protocol import SEND_EOF, SERVER, Protocol
 # Seconds. Heroku's router cuts a connection that is silent for 55.
 PING_INTERVAL = 25.0
 SILENCE_TIMEOUT = 55.0
-# Seconds for a client to read why it is closed, and then to close its side.
+# Seconds for a client to read the close frame, and then to close its side.
 CLOSE_READ_TIMEOUT = 30.0
 CLOSE_TIMEOUT = 2.0
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_QUEUE_BYTES = 256 * 1024
 # Real clients send a "ping" now and then.
 MAX_FRAMES_PER_SECOND = 100
-# Other threads run after each read, so a read must not take long to parse.
+# Other threads run only between two reads, so a read must be quick to parse.
 READ_BYTES = 512
 WRITE_BYTES = 16 * 1024
-# Seconds between two reads from a client whose frames no longer count.
+# Seconds between two reads of data that is discarded.
 DISCARD_INTERVAL = 0.1
 
 PING = Frame(Opcode.PING, b"").serialize(mask=False)
@@ -38,7 +37,7 @@ PONG = Frame(Opcode.TEXT, b'"pong"').serialize(mask=False)
 
 
 def text_frame(text: str) -> bytes:
-    """Serialize a text message, which is the same for every client."""
+    """Return the frame of a text message. It is the same for every client."""
     return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
@@ -93,7 +92,7 @@ class WebSocket:
         self._finish(Frame(Opcode.CLOSE, payload).serialize(mask=False) if payload else b"", code)
 
     def keep_alive(self, now: float) -> None:
-        """Ping the client when it is time; disconnect one that has timed out."""
+        """Ping the client if a ping is due. Disconnect it if it has timed out."""
         if (
             now - self._received_at > SILENCE_TIMEOUT
             or now - self._closing_since > CLOSE_READ_TIMEOUT
@@ -124,7 +123,7 @@ class WebSocket:
         self._disconnect()
 
     def _take_frames(self) -> bytes:
-        """Wait for frames and take some: those in the queue are shared, what is sent is a copy."""
+        """Wait for frames and return a copy of some. All sockets share the queued ones."""
         frames = bytearray()
         with self._queue_changed:
             self._queue_changed.wait_for(lambda: self._queue)
@@ -155,12 +154,12 @@ class WebSocket:
                 self.send(b"".join(replies))
 
     def _discard(self) -> None:
-        """Read until the end: ending a connection with unread bytes takes the close frame back."""
+        """Read until the client closes. Closing earlier could destroy the close frame."""
         while self._connection.recv(65536):
             time.sleep(DISCARD_INTERVAL)
 
     def _let_others_go_first(self, *, is_greedy: bool) -> None:
-        """Let other threads run: a read does not wait while data is there."""
+        """Let other threads run. A read does not, as long as data is available."""
         if is_greedy:
             with self._greedy:
                 time.sleep(0)
@@ -175,7 +174,7 @@ class WebSocket:
         return self._frames_in_second > MAX_FRAMES_PER_SECOND
 
     def _receive(self, frame: Frame) -> None:
-        """Join the frames of a message; the only one with a meaning is the text "ping"."""
+        """Join the frames of a message, and reply to the text "ping"."""
         if frame.opcode in {Opcode.TEXT, Opcode.BINARY}:
             self._is_text = frame.opcode is Opcode.TEXT
         elif frame.opcode is not Opcode.CONT:

@@ -26,21 +26,21 @@ from app.server.request_head import END, receive_head
 if TYPE_CHECKING:
     from app.server.worker import Worker
 
-# Seconds for a request's head to arrive once it has begun to.
+# Seconds between the first and the last byte of a request's head.
 HEAD_TIMEOUT = 20.0
 # Seconds that a connection may still wait for a request while the worker stops.
 STOP_TIMEOUT = 0.5
-# A connection whose next request is always there already lets others go after so many.
+# Responses to one connection before others get a turn.
 RESPONSES_PER_TURN = 8
-# Seconds that a pipelined request waits at most for those of other connections.
+# Seconds that a pipelined request waits for those of other connections.
 PIPELINING_TIMEOUT = 0.5
-# A small body is copied behind its head, to be sent in one piece. A large one is not:
-# many clients that do not read would each hold a copy.
+# A body up to this size is copied, to be sent together with its head. A larger one is not:
+# each client that does not read would occupy memory for a copy.
 COPIED_BYTES = 16 * 1024
 
 
 class Connection:
-    """A connection, and what is known of it between two requests."""
+    """A client's connection."""
 
     def __init__(self, worker: Worker, listener_name: Any, client: Any, address: Any) -> None:
         self._worker = worker
@@ -52,14 +52,14 @@ class Connection:
         self._served = 0
         self._has_begun = False
         self._is_expired = False
-        # Until when it waits for a request (`time.monotonic()`).
+        # The end of the wait for a request (`time.monotonic()`).
         self.deadline = 0.0
 
     def serve(self) -> None:
         """Serve requests until the client or the server closes the connection.
 
-        Raises `OSError` if the connection breaks, and what gunicorn raises for a request
-        that it refuses.
+        Raises `OSError` if the connection breaks, and gunicorn's exceptions for a request
+        that is refused.
         """
         received = self._receive_head(b"")
         with contextlib.suppress(StopIteration):
@@ -70,7 +70,7 @@ class Connection:
                 received = self._receive_head(received)
 
     def expire(self) -> None:
-        """End the wait for a request; one that has arrived by now is still served."""
+        """End the wait for a request. A request that has already arrived is served."""
         self._is_expired = True
         with contextlib.suppress(OSError):
             self._client.shutdown(socket.SHUT_RD)
@@ -99,10 +99,10 @@ class Connection:
         self.deadline = time.monotonic() + seconds
 
     def _serve_pipelined_request(self, received: bytes) -> bytes:
-        """Serve a request that the client sent before it had the response to the last one.
+        """Serve a request that was sent before the response to the previous one.
 
-        Such requests are served one at a time, so that all the clients that send them
-        delay the others no more than one does.
+        A worker serves one such request at a time. So many clients that send them delay
+        other clients no more than one does.
         """
         gevent.sleep(0)
         has_turn = self._worker.pipelining.acquire(timeout=PIPELINING_TIMEOUT)
@@ -113,9 +113,9 @@ class Connection:
                 self._worker.pipelining.release()
 
     def _serve_request(self, received: bytes) -> bytes:
-        """Serve the first request received; return what was received behind it.
+        """Serve the first request in `received`. Returns the bytes after it.
 
-        Raises `StopIteration` if the connection has to be closed.
+        Raises `StopIteration` if the connection must be closed.
         """
         end = received.find(END) + len(END)
         if not self._serve_cached(received[:end]):
@@ -126,13 +126,13 @@ class Connection:
         return received[end:]
 
     def _take_turn(self) -> None:
-        """Let all others go first, and take turns with other greedy connections."""
+        """Let other connections run first, and take turns with greedy ones."""
         with self._worker.greedy:
             gevent.sleep(0)
 
     def _serve_cached(self, head: bytes) -> bool:
-        """Serve a request on the fast path, if it qualifies."""
-        # gunicorn's response says that the connection will be closed.
+        """Serve a request on the fast path. Returns False if it declines the request."""
+        # Only gunicorn's response announces that the connection will be closed.
         if not self._worker.alive or not self._worker.cfg.keepalive:
             return False
         started = time.perf_counter()
@@ -169,14 +169,14 @@ class Connection:
             self._client.settimeout(None)
 
     def _serve_with_gunicorn(self, received: bytes) -> bytes:
-        # The next request may be there already; the others first.
+        # Other connections go first: the next request may be here already.
         gevent.sleep(0)
         self._client.settimeout(SEND_TIMEOUT)
         reader = RequestReader(self._client, received)
         request = Request(self._worker.cfg, reader, self._address)
         _check(request)
         if any(name == "TRANSFER-ENCODING" for name, _ in request.headers):
-            # Chunks of one byte cost a thousand times what the same bytes cost in one piece.
+            # Chunks of one byte take a thousand times as long as the same bytes in one chunk.
             reader.take_turn = self._take_turn
             self._take_turn()
         request.proxy_protocol_info = {}
@@ -196,14 +196,14 @@ class Connection:
 
 
 def _check(request: Any) -> None:
-    """Refuse what gunicorn accepts and should not."""
+    """Refuse invalid requests that gunicorn accepts."""
     names = {name for name, _ in request.headers}
     if request.version >= (1, 1) and "HOST" not in names:
         # RFC 9112, section 3.2.
         raise errors.InvalidHeader("HOST", req=request)
     for name, value in request.headers:
         if name == "TRANSFER-ENCODING" and value.lower() != "chunked":
-            # gunicorn would pass on a compressed body as it is.
+            # gunicorn would not decompress the body.
             raise errors.UnsupportedTransferCoding(value)
         if name == "CONTENT-LENGTH" and int(value) > MAX_CONTENT_LENGTH:
             # Such a body is not read, so no request can follow it.
@@ -211,7 +211,7 @@ def _check(request: Any) -> None:
 
 
 def _is_proxy_trusted(cfg: Any, address: Any) -> bool:
-    """Whether gunicorn believes the `X-Forwarded-Proto` of this peer."""
+    """Return whether gunicorn trusts the `X-Forwarded-Proto` of this peer."""
     if not isinstance(address, tuple) or "*" in cfg.forwarded_allow_ips:
         return True
     peer = ipaddress.ip_address(address[0])

@@ -4,8 +4,8 @@ gunicorn parses HTTP in Python, which takes several times as long as everything 
 that a cached response needs. So the worker looks at a request's head first. If it is
 a plain GET of a path whose cached response is fresh, this module parses it with
 llhttp (Node's parser) and renders the response, byte for byte as gunicorn and the
-middleware would. It declines everything else, and everything that the two parsers
-might read differently; gunicorn then serves it.
+middleware would. gunicorn serves every other request, including those that the two
+parsers might read differently.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.cache.cached_response import Representation
 from app.cache.middleware import Entry
 from app.http import response_headers
 
-# gunicorn allows a header line of this length, so no line of a shorter head is too long.
+# gunicorn's limit for a header line. No line of a shorter head exceeds it.
 MAX_HEAD_BYTES = 8190
 MAX_HEADERS = 100
 # Headers that may change where a request ends or what it asks for.
@@ -46,7 +46,7 @@ ALLOWED_BYTES = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 
 class Response(NamedTuple):
-    """A rendered response, and what the log says about it."""
+    """A rendered response, and the values of its log line."""
 
     head: bytes
     body: bytes
@@ -68,10 +68,10 @@ class FastPath:
         self._headers: dict[bytes, bytes] = {}
 
     def respond(self, head: bytes, *, is_proxy_trusted: bool) -> Response | None:
-        """Render the response to a request, or return None to decline it.
+        """Return the response to a request, or None to decline it.
 
-        Args: the bytes up to the first empty line, and whether to believe the
-        `X-Forwarded-Proto` of this connection's peer.
+        `head` ends with the first empty line. `is_proxy_trusted` says whether to use the
+        `X-Forwarded-Proto` of the connection's peer.
         """
         known = self._entries.get(head[: head.find(b"\r\n")])
         if known is None:
@@ -103,7 +103,7 @@ class FastPath:
         )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header (a callback of the parser)."""
+        """Store a header. The parser calls this."""
         self._headers[name.lower()] = value
 
     def _header(self, name: bytes) -> str | None:
@@ -111,10 +111,10 @@ class FastPath:
         return None if value is None else value.decode("latin-1").strip(" \t")
 
     def _parse(self, head: bytes) -> bool:
-        """Parse the head of a request; False to decline it."""
+        """Parse the head of a request. Returns False to decline it."""
         if (
             len(head) > MAX_HEAD_BYTES
-            # A header that goes on in the next line.
+            # A header that continues on the next line.
             or b"\r\n " in head
             or b"\r\n\t" in head
             or head.translate(None, ALLOWED_BYTES)
@@ -124,7 +124,7 @@ class FastPath:
         try:
             self._parser.feed_data(head)
             is_plain = (
-                # Each line is another header; gunicorn joins repeated ones.
+                # No header is repeated: gunicorn would join the values.
                 len(headers) == head.count(b"\r\n") - 2
                 and len(headers) <= MAX_HEADERS
                 and DECLINED.isdisjoint(headers)
@@ -136,15 +136,15 @@ class FastPath:
         except (HttpParserError, HttpParserUpgrade):
             is_plain = False
         if not is_plain:
-            # The old one may wait for a body, or expect nothing more on a connection.
+            # The old parser may expect a body, or the end of the connection.
             self._parser = HttpRequestParser(self)
         return is_plain
 
     def _header_lines(
         self, representation: Representation, scheme: str, origin: str | None
     ) -> bytes:
-        """The lines of the headers that repeat from response to response."""
-        # Unknown origins are many, and treated alike.
+        """Return the header lines that many responses share."""
+        # All unknown origins share one entry.
         allowed = origin if origin in self._origins else None
         lines = representation.encoded.get((scheme, allowed))
         if lines is None:
@@ -158,7 +158,7 @@ class FastPath:
 
 @lru_cache(maxsize=4)
 def _first_lines(status: str, second: int) -> bytes:
-    """The status line and the headers that gunicorn adds, at a time in seconds since 1970."""
+    """Return the status line and gunicorn's headers. `second` counts from 1970."""
     date = formatdate(second, usegmt=True)
     return (
         f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {date}\r\nConnection: keep-alive\r\n"

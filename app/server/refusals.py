@@ -1,4 +1,4 @@
-"""Responds to requests that never reach the application: with a problem, like every other error."""
+"""Sends problem responses to requests that do not reach the application."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from app.server.request_body import SEND_TIMEOUT
 
 log = logging.getLogger(__name__)
 
-# After an early response, so much of the request is still read, for so many seconds:
-# closing on unread bytes would take the response back (RFC 9112, section 9.6).
+# Bytes and seconds of a request that are read after an early response. Closing a connection
+# with unread bytes could destroy the response (RFC 9112, section 9.6).
 LINGER_BYTES = 10 * 1024 * 1024
 LINGER_TIMEOUT = 2.0
 
@@ -51,7 +51,7 @@ def refuse(client: Any, error: BaseException, origins: Collection[str]) -> None:
         ("Content-Length", str(len(body))),
         ("Connection", "close"),
     ]
-    # Nothing in a request that cannot be parsed is trusted, not even its `Origin`.
+    # The `Origin` of a malformed request is not trusted.
     completed = response_headers.complete(headers, "http", None, origins)
     lines = [
         f"HTTP/1.1 {status} {phrase(status)}",
@@ -65,7 +65,7 @@ def refuse(client: Any, error: BaseException, origins: Collection[str]) -> None:
 
 
 def linger(client: Any) -> None:
-    """Let the client read a response although its request has not been read to the end."""
+    """Read the rest of a request, so that the client can read the response."""
     deadline = time.monotonic() + LINGER_TIMEOUT
     read = 0
     with contextlib.suppress(OSError):

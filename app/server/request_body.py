@@ -1,8 +1,7 @@
-"""A request's body as gunicorn reads it, with limits on time, bytes and patience.
+"""A request's body, with limits on its size and on the time to receive it.
 
-gevent switches to another request only where one waits, and a read does not wait
-while data is there. So every read from the connection lets the others go first, and
-counts against the limits.
+gevent switches to another request only if one waits, and a read does not wait if data is
+available. So every read from the connection first lets other requests run.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ import gevent
 from gunicorn.http import errors
 from gunicorn.http.unreader import SocketUnreader
 
-# Seconds for a whole body to arrive, and for a client to take in a response.
+# Seconds for a body to arrive, and for a client to receive a response.
 BODY_TIMEOUT = 20.0
 SEND_TIMEOUT = 20.0
-# A body that declares more is not read.
+# A body with a larger Content-Length is not read.
 MAX_CONTENT_LENGTH = 100 * 1024
-# What a body may take on the wire, with its chunk sizes.
+# Maximum bytes of a body on the wire, including chunk sizes.
 MAX_BODY_BYTES = 256 * 1024
 READ_BYTES = 4096
-# The rest of a body that the application did not read is awaited this long, so that
-# the connection can serve another request.
+# Seconds to receive the rest of a body that the application did not read, so that the
+# connection can serve another request.
 DRAIN_TIMEOUT = 1.0
 
 
 class RequestReader(SocketUnreader):  # type: ignore[misc]
-    """What gunicorn reads a request from: the bytes received so far, then the connection."""
+    """Supplies gunicorn with the bytes received so far, then with those of the connection."""
 
     def __init__(self, connection: Any, received: bytes) -> None:
         super().__init__(connection)
@@ -42,7 +41,7 @@ class RequestReader(SocketUnreader):  # type: ignore[misc]
         self._bytes = 0
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """Receive the next bytes; raises `TimeoutError` or `OSError`."""
+        """Return the next bytes. Raises `TimeoutError` or `OSError`."""
         self.take_turn()
         remaining = self.deadline - time.monotonic()
         if remaining <= 0:
@@ -66,16 +65,16 @@ class RequestBody:
         self._reader = reader
 
     def read(self, size: int | None = None) -> bytes:
-        """Read as `io.RawIOBase.read`; raises `TimeoutError` or `OSError`."""
+        """Return `size` bytes, or all. Raises `TimeoutError` or `OSError`."""
         try:
             data: bytes = self._body.read(size)
         except errors.ParseException as error:
-            # Where the next request starts is unknown: the same as a lost connection.
+            # The start of the next request is unknown, so the connection is lost.
             raise ConnectionResetError(errno.ECONNRESET, str(error)) from None
         return data
 
     def drain(self) -> bool:
-        """Read what the application did not; False if the connection must be closed instead."""
+        """Read the rest of the body. Returns False if the connection must be closed."""
         if self._body.failed:
             return False
         self._reader.deadline = min(self._reader.deadline, time.monotonic() + DRAIN_TIMEOUT)

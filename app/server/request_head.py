@@ -1,8 +1,8 @@
 """Receives the head of a request, at most 64 kB of it.
 
-gunicorn's parser searches everything received so far after each read, and by
-default accepts 819 kB: a few hundred clients that send slowly could occupy a
-worker. Here each byte is searched once, and other requests run between reads.
+After each read, gunicorn's parser searches everything received so far, by default up to
+819 kB. A few hundred slow clients could occupy a worker with that. Here each byte is
+searched once, and other requests run between reads.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _bare_line_feed = re.compile(rb"(?<!\r)\n").search
 def receive_head(
     receive: Callable[[], bytes], received: bytes, take_turn: Callable[[], None]
 ) -> bytes:
-    """Receive until a head is complete; return everything received, b"" at the end.
+    """Receive until a head is complete. Returns everything received, b"" if there is none.
 
-    Args: a function that receives the next bytes, what was received before, and a
-    function that lets other requests run. A head that will never be complete is returned
-    for gunicorn to refuse. Raises `NoMoreData` if it is cut off, and
-    `LimitRequestHeaders` if it is too large.
+    `receive` returns the next bytes, `received` are the bytes received before, and
+    `take_turn` lets other requests run. A malformed head is returned as it is, and gunicorn
+    refuses it. Raises `NoMoreData` if the head is incomplete, and `LimitRequestHeaders`
+    if it is too large.
     """
     received = received or receive()
     if not received or END in received:

@@ -1,7 +1,7 @@
-"""How a greenlet waits for a socket of psycopg2, which gevent does not know.
+"""Lets a greenlet wait for a socket of psycopg2, which gevent does not patch.
 
-It is what `select.poll` does under gevent, without its objects for each call: a booking
-waits for PostgreSQL three times.
+`select.poll` under gevent does the same with more objects per call. A booking waits for
+PostgreSQL three times.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ READ, WRITE = 1, 2
 
 
 def wait_until_ready(descriptor: int, for_reading: bool, seconds: float) -> bool:
-    """Wait until a socket can be read, or written; False if that takes longer than `seconds`."""
+    """Wait until a socket is readable or writable. Returns False after `seconds`."""
     hub = get_hub()
     waiter: Waiter[bool] = Waiter(hub)
     ready = hub.loop.io(descriptor, READ if for_reading else WRITE)
-    # With less, the timer would end the wait before the socket is looked at.
+    # A shorter timer would end the wait before the socket is checked.
     late = hub.loop.timer(max(seconds, 0.001))
     try:
         ready.start(waiter.switch, True)

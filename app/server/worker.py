@@ -1,9 +1,9 @@
-"""gunicorn's gevent worker, made safe for browsers, for slow clients and for hostile ones.
+"""gunicorn's gevent worker, hardened against slow and hostile clients.
 
 - It serves cached responses on the fast path, and every other request with gunicorn.
-- Requests that gunicorn refuses get a problem, like every other error.
-- No client can occupy it: what a client sends is limited, and so is the time it may take.
-- It stops within seconds, however many connections are idle, and resets none.
+- Requests that gunicorn refuses get a problem response.
+- No client can occupy it: requests are limited in size and time.
+- It stops within seconds, even with many idle connections, and resets none.
 
 Read `connection.py` next. Only `gunicorn.conf.py` imports this module.
 """
@@ -30,12 +30,13 @@ from app.server.connection import STOP_TIMEOUT, Connection
 from app.server.fast_path import FastPath
 from app.server.refusals import refuse
 
-# Seconds between two looks at the connections and at how long the event loop takes.
+# Seconds between checks for expired connections, and the delay of a check that shows that
+# the event loop is slow.
 WATCH_INTERVAL = 0.1
 SLOW_TURN = 0.02
-# Connections that a worker accepts in one turn of the event loop while turns are slow.
+# Connections that a worker accepts in one turn of a slow event loop.
 MAX_ACCEPT = 32
-# Seconds between two signs of life to gunicorn's master process.
+# Seconds between heartbeats to gunicorn's master process.
 NOTIFY_INTERVAL = 1.0
 
 
@@ -64,7 +65,7 @@ class DrainingServer(StreamServer):
     """
 
     def close(self) -> None:
-        """Accept what waits, then close."""
+        """Accept the waiting connections, then close."""
         if not self.closed:
             with contextlib.suppress(OSError):
                 while accepted := self.do_read():
@@ -82,8 +83,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # The connections that wait for a request.
         self.waiting: set[Connection] = set()
         self._has_to_stop = Event()
-        # Connections that send without waiting take turns: while they read, and while
-        # their requests are served.
+        # Connections that send without waiting take turns to be read, and to be served.
         self.greedy = Semaphore(1)
         self.pipelining = Semaphore(1)
 
@@ -109,7 +109,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def _start_server(self, listener: Any, connections: Pool) -> DrainingServer:
         server = DrainingServer(
             listener,
-            # The name now: a connection may be accepted just before the listener is closed.
+            # Read the name now: the listener may be closed before the connection is handled.
             handle=partial(self.handle, listener.getsockname()),
             spawn=connections,
         )
@@ -118,11 +118,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         return server
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve a connection, accepted at a listener of this name, until it closes."""
+        """Serve a connection until it closes. `listener` is the name of the listening socket."""
         try:
             Connection(self, listener, client, addr).serve()
         except gevent.GreenletExit:
-            pass  # the worker has waited for it long enough
+            pass  # the time to finish requests is over
         except TimeoutError as error:
             self.handle_error(None, client, addr, error)
         except OSError:
@@ -137,7 +137,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         refuse(client, exc, self.wsgi.config["CORS_ORIGINS"])
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: finish the requests under way, close every other connection."""
+        """Finish the current requests and close every other connection, on SIGTERM."""
         super().handle_exit(sig, frame)
         self._has_to_stop.set()
         if self.booted:
@@ -151,19 +151,19 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._expire()
 
     def _watch(self, servers: list[DrainingServer]) -> None:
-        """End waits that take too long, and accept faster while everything else is slow."""
+        """End expired waits, and accept connections faster while the event loop is slow."""
         while True:
             started = time.monotonic()
             gevent.sleep(WATCH_INTERVAL)
             is_slow = time.monotonic() - started > WATCH_INTERVAL + SLOW_TURN
             for server in servers:
-                # One connection per turn of the event loop leaves the next one to the other
-                # workers. But if turns are long, a queue of connections would take seconds.
+                # Accepting one connection per turn leaves the next one to another worker. While
+                # turns are long, that would let connections wait for seconds.
                 server.max_accept = MAX_ACCEPT if is_slow else 1
             self._expire()
 
     def _expire(self) -> None:
-        """End the waits for requests that have taken too long."""
+        """End the waits that have passed their deadline."""
         now = time.monotonic()
         for connection in [each for each in self.waiting if each.deadline <= now]:
             connection.expire()
