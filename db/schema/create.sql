@@ -1,14 +1,14 @@
--- Creates what is missing and deletes no data: safe on a database in use, the Node
--- server's included, and safe to run twice, or by two at the same time.
+-- Creates what is missing and deletes no data. Safe on a database in use, also on the Node
+-- server's, and safe to run repeatedly or concurrently.
 --
--- The tables and columns are those of the Node server's schema. Added are an index on
--- each foreign key (without them, listing the days is quadratic and a cascade scans
--- whole tables) and the triggers that notify of changes.
+-- Tables and columns are those of the Node server. In addition, there are indexes on the
+-- foreign keys (without them, listing the days is quadratic and a cascade scans whole
+-- tables) and triggers that notify clients of changes.
 
 BEGIN;
 
--- One at a time: IF NOT EXISTS alone fails if two run at the same time. The lock is
--- released at the end. A table that somebody else has locked is waited for this long.
+-- The advisory lock makes concurrent scripts wait: IF NOT EXISTS alone would fail. The
+-- transaction's end releases it. lock_timeout limits the wait for a locked table.
 SET LOCAL lock_timeout = '10s';
 SET LOCAL client_min_messages = warning;
 DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtext('scheduler schema')); END $$;
@@ -43,14 +43,14 @@ CREATE TABLE IF NOT EXISTS available_interviewers (
   interviewer_id INTEGER REFERENCES interviewers(id) ON DELETE CASCADE
 );
 
--- When a transaction that changed something commits, PostgreSQL sends a notification on
--- the channel scheduler_changes. If an interview changed, it says what is stored now:
+-- When a transaction with changes commits, PostgreSQL sends notifications on the channel
+-- scheduler_changes. For an interview, the payload is its new state:
 --   {"transaction": …, "id": <appointment_id>,
 --    "interview": {"student": …, "interviewer": …} or null, "xmin": …, "at": …}
--- "xmin" is the id that the row carries: under a savepoint it is not the transaction's.
--- PostgreSQL sends equal payloads of one transaction once. "at" makes them different, so
--- that a change that was undone and made again is not reported as undone.
--- The search_path is today's: a dump is restored with an empty one.
+-- "xmin" is the row's. After a savepoint, it differs from the transaction's id.
+-- PostgreSQL sends equal payloads of one transaction only once. "at" makes them different,
+-- so that a change that is undone and repeated is reported three times.
+-- The search_path is fixed, because a dump is restored with an empty one.
 CREATE OR REPLACE FUNCTION notify_interview_change()
 RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
@@ -83,9 +83,9 @@ BEGIN
 END
 $$;
 
--- The other tables change rarely: that one of them did is all that is sent. A TRUNCATE of the
--- interviews does not say which ones there were, and a query would miss those that its
--- transaction does not see; so receivers have to compare what they know with what is stored.
+-- The other tables change rarely, so the payload only reports that one of them changed.
+-- A TRUNCATE of the interviews does not list the rows, and a query could miss some. So
+-- receivers compare what they received with what is stored.
 --   {"transaction": …, "compare": true if interviews were truncated}
 CREATE OR REPLACE FUNCTION notify_table_change()
 RETURNS trigger LANGUAGE plpgsql AS $$
@@ -101,9 +101,9 @@ BEGIN
 END
 $$;
 
--- Earlier versions had other names for them. Dropping a trigger locks its table, even with
--- IF EXISTS, so it happens only if there are old ones. The tables are locked in the order in
--- which the server's statements lock them, so that there is no deadlock.
+-- Earlier versions had other names for the functions. Dropping a trigger locks its table, even
+-- with IF EXISTS, so this runs only if there are old ones. To prevent a deadlock, it locks the
+-- tables in the same order as the server's statements.
 DO $$
 DECLARE
   old RECORD;
@@ -123,8 +123,8 @@ BEGIN
 END
 $$;
 
--- Only what is missing is created: creating an index or a trigger locks its table, even
--- with IF NOT EXISTS.
+-- Creating an index or a trigger locks its table, even with IF NOT EXISTS, so this first
+-- checks what is missing.
 DO $$
 DECLARE
   foreign_key RECORD;

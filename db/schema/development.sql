@@ -1,5 +1,5 @@
--- A week in progress: as production.sql, and ten random interviews.
--- Seeds an empty database only: run twice, it leaves one set.
+-- A week in progress: the data of production.sql and ten random interviews.
+-- Seeds an empty database, and does nothing if there is any data.
 
 BEGIN;
 
@@ -72,7 +72,7 @@ WITH empty AS (
   RETURNING day_id, interviewer_id
 )
 INSERT INTO interviews (student, interviewer_id, appointment_id)
-SELECT students.name, interviewer.interviewer_id, slot.id
+SELECT students.name, interviewer.interviewer_id, appointment.id
 FROM (VALUES
   (1, 'Liam Martinez'),
   (2, 'Richard Wong'),
@@ -88,11 +88,12 @@ FROM (VALUES
 JOIN (
   SELECT id, day_id, row_number() OVER (ORDER BY random()) AS position
   FROM seeded_appointments
-) AS slot ON slot.position = students.position
+) AS appointment ON appointment.position = students.position
 JOIN (
   SELECT day_id, interviewer_id, row_number() OVER (PARTITION BY day_id ORDER BY random()) AS draw
   FROM seeded_availability
-) AS interviewer ON interviewer.day_id = slot.day_id AND interviewer.draw = 1 + slot.position % 5
-ORDER BY slot.id;
+) AS interviewer
+  ON interviewer.day_id = appointment.day_id AND interviewer.draw = 1 + appointment.position % 5
+ORDER BY appointment.id;
 
 COMMIT;

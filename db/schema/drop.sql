@@ -1,4 +1,4 @@
--- Drops the tables with everything in them, for a clean slate.
+-- Drops the tables, with all data, and the functions.
 
 BEGIN;
 
@@ -6,13 +6,13 @@ SET LOCAL lock_timeout = '10s';
 SET LOCAL client_min_messages = warning;
 DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtext('scheduler schema')); END $$;
 
--- In the order in which the server's statements lock them, so that there is no deadlock.
+-- The order is that in which the server's statements lock the tables, to prevent a deadlock.
 DROP TABLE IF EXISTS days, appointments, interviewers, interviews, available_interviewers CASCADE;
 DROP FUNCTION IF EXISTS notify_interview_change, notify_table_change;
--- Their names in earlier versions.
+-- The functions of earlier versions.
 DROP FUNCTION IF EXISTS tell_interview_change, tell_table_change, tell_interview;
 
--- Dropping a table fires no trigger.
+-- Dropping a table fires no trigger, so clients are notified here.
 DO $$ BEGIN
   PERFORM pg_notify(
     'scheduler_changes',

@@ -1,5 +1,5 @@
 -- The start of a term: five days, each with five appointments and five of ten interviewers.
--- Seeds an empty database only: run twice, it leaves one set.
+-- Seeds an empty database, and does nothing if there is any data.
 
 BEGIN;
 

@@ -1,5 +1,5 @@
--- The smallest week, always the same: what the course's test suite expects.
--- Seeds an empty database only: run twice, it leaves one set.
+-- The data that the course's test suite expects. It is always the same.
+-- Seeds an empty database, and does nothing if there is any data.
 
 BEGIN;
 
