@@ -54,7 +54,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.wsgi_app = ResponseHeadersMiddleware(  # type: ignore[method-assign]
         WebSocketMiddleware(cache, broadcaster, listener, origins), origins
     )
-    # gunicorn's worker starts the listener, closes the sockets when it stops, and sends
+    # gunicorn's worker starts the listener, closes the WebSockets when it stops, and sends
     # cached responses without WSGI.
     app.extensions["change_listener"] = listener
     app.extensions["broadcaster"] = broadcaster

@@ -104,7 +104,7 @@ def _origins(text: str) -> frozenset[str]:
 class Setting(NamedTuple):
     """A row of `SETTINGS`.
 
-    `parse` raises `ValueError` with the end of a message that starts with the name.
+    `parse` raises `ValueError` with a message that continues the name: "must be …".
     The README lists `purpose`. No message shows the value of a secret.
     """
 

@@ -23,7 +23,6 @@ import logging.config
 import os
 import re
 import select
-from types import TracebackType
 from typing import Any
 
 from flask import has_request_context, request
@@ -97,11 +96,7 @@ class Formatter(Logfmter):
             for character in quoted
         )
 
-    def formatException(  # noqa: N802 -- the name that logging calls
-        self,
-        ei: tuple[type[BaseException], BaseException, TracebackType | None]
-        | tuple[None, None, None],
-    ) -> str:
+    def formatException(self, ei: Any) -> str:  # noqa: N802 -- the name that logging calls
         """Return the traceback, a long one without its middle."""
         text: str = super().formatException(ei)
         if len(text) <= TRACEBACK_START + TRACEBACK_END:
@@ -139,7 +134,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "app": {"level": "INFO", "handlers": ["stdout"], "propagate": False},
         "gunicorn.error": {"level": "INFO", "handlers": ["stdout"], "propagate": False},
-        # The development server of Flask keeps its own format.
+        # Flask's development server keeps its own format.
         "werkzeug": {"level": "INFO", "handlers": ["plain"], "propagate": False},
     },
 }

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 from werkzeug.http import parse_accept_header, parse_etags
 
-Headers = list[tuple[str, str]]
+from app.http.response_headers import Headers
 
 # A smaller body fits into one packet without compression.
 GZIP_MIN_BYTES = 500

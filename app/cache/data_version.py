@@ -1,4 +1,4 @@
-"""The data version: it changes with every commit, and so shows which responses are current.
+"""The data version: it changes with every commit. A cached response is valid for one version.
 
 Each worker process has two counters in shared memory: commits begun and commits
 finished. The *begun* counters of all workers together are the version. Two rules make

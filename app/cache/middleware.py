@@ -14,10 +14,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.cache import data_version
-from app.cache.cached_response import CachedResponse, Headers, Representation
+from app.cache.cached_response import CachedResponse, Representation
 from app.database.change_listener import Change, Subscriber
 from app.database.pool import Connection
 from app.http.errors import unavailable
+from app.http.response_headers import Headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -41,7 +41,7 @@ def _wait_with_poll(descriptor: int, for_reading: bool, seconds: float) -> bool:
 class Connection(psycopg2.extensions.connection):
     """A connection that raises an exception if PostgreSQL has not replied by `deadline`.
 
-    `deadline` is a time of `time.monotonic()`, `server_started` is PostgreSQL's start time.
+    `deadline` is a `time.monotonic()`, `server_started` is PostgreSQL's start time.
     All connections wait with `wait_until_ready`, which gunicorn.conf.py replaces.
     """
 
@@ -54,7 +54,7 @@ class Connection(psycopg2.extensions.connection):
         super().__init__(dsn, **kwargs)
 
     def prepare(self, statement: str, parameters: Iterable[str]) -> str:
-        """Return the EXECUTE that replaces a statement, which is prepared the first time.
+        """Prepare a statement, once for each connection. Returns the EXECUTE to use instead.
 
         `parameters` are the names of the statement's parameters.
         """
@@ -80,8 +80,8 @@ def _set_wait_callback() -> None:
 def _wait(connection: Connection) -> None:
     """Wait until libpq has completed its operation.
 
-    psycopg2 calls this instead of libpq's blocking functions. So every operation has a
-    deadline, and `wait_until_ready` may run other requests meanwhile.
+    psycopg2 calls this instead of libpq's blocking functions, so libpq's `connect_timeout`
+    has no effect. `wait_until_ready` may run other requests meanwhile.
     """
     while (state := connection.poll()) != POLL_OK:
         seconds = max(0.0, connection.deadline - time.monotonic())
@@ -99,7 +99,7 @@ def connect(
     `database` holds the arguments for `psycopg2.connect`. PostgreSQL cancels a statement
     after `statement_timeout` seconds. The connection is open by `deadline`
     (`time.monotonic()`), or `psycopg2.OperationalError` is raised. If there are several
-    hosts, each gets an equal share of the remaining time.
+    hosts, each gets an equal share of the time; libpq would wait for the first host only.
     """
     if deadline is None:
         deadline = time.monotonic() + CONNECT_TIMEOUT

@@ -32,7 +32,7 @@ SCHEMA = config.ROOT / "db" / "schema"
 SCRIPT_TIMEOUT = 60.0
 
 # This machine (0.0.0.0 and :: connect to it), private networks (RFC 1918, RFC 4193) and
-# links (RFC 3927, RFC 4291). Python's `is_private` includes others, such as networks for examples.
+# links (RFC 3927, RFC 4291). Python's `is_private` includes others, such as example networks.
 NEAR_NETWORKS = [
     *map(ipaddress.ip_network, ("0.0.0.0/32", "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12")),
     *map(ipaddress.ip_network, ("192.168.0.0/16", "169.254.0.0/16")),

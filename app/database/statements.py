@@ -46,7 +46,7 @@ def init_app(app: Flask, commits: CommitObserver | None = None) -> None:
 
 
 def fetch_text(statement: str) -> str:
-    """Execute a query and return its result, one text.
+    """Return the text that a query selects.
 
     Raises `DatabaseUnavailable` or `psycopg2.Error`.
     """
@@ -69,8 +69,8 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
     for that reason, the statement is executed again, because only a new statement sees
     the row's replacement.
 
-    Returns the row, a named tuple. Raises `DatabaseUnavailable` or `psycopg2.Error`. After
-    an exception, the write is committed or not: COMMIT may have been sent.
+    Returns the row, a named tuple. Raises `DatabaseUnavailable` or `psycopg2.Error`. The
+    write may have been committed nevertheless, if the connection broke during COMMIT.
     """
     write = _Write(statement, parameters, current_app.extensions["commits"])
     try:
@@ -81,7 +81,7 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
 
 @contextmanager
 def committing(transaction_id: int) -> Iterator[None]:
-    """Report the COMMIT in this block to the observer. It is not retried."""
+    """Report the COMMIT of a transaction that is never retried, which the block sends."""
     commits: CommitObserver | None = current_app.extensions["commits"]
     if commits is None:
         yield

@@ -15,7 +15,7 @@ MAX_AGE = "7200"
 
 
 def is_allowed(origin: str | None, origins: Collection[str]) -> bool:
-    """Return whether to serve a request with this `Origin`, None if it has none."""
+    """Return whether to serve a request with this `Origin`. Only browsers send one."""
     return origin is None or "*" in origins or origin in origins
 
 

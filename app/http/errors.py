@@ -42,10 +42,7 @@ class InvalidFields(Exception):
 
 
 def problem(status: int, detail: str, errors: Iterable[FieldError] = ()) -> Response:
-    """Return an error response.
-
-    Its `type` is `about:blank`, so its `title` is the reason phrase (RFC 9457, section 4.2.1).
-    """
+    """Return an error response of the type `about:blank` (RFC 9457, section 4.2.1)."""
     return Response(
         problem_json(status, detail, errors), status, mimetype="application/problem+json"
     )

@@ -11,7 +11,7 @@ _MARK = "is_cacheable"
 
 
 def cacheable_json(view: Callable[[], str]) -> Callable[[], Response]:
-    """Make a view that returns JSON text return a cacheable response.
+    """Decorate a view that returns JSON text: its response becomes cacheable.
 
     The text must depend on the database alone, not on the request. `no-cache` lets
     browsers keep a copy, which they revalidate before each use (RFC 9111, section

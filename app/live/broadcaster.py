@@ -2,7 +2,7 @@
 
 It receives the changes of all processes from the change listener. It remembers the last
 sent state of each appointment. After a gap, it sends the difference between these and
-the database.
+what is stored.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ BATCH_SIZE = 100
 FETCH_SIZE = 1_000
 # Seconds between checks for sockets that need a ping or have timed out.
 KEEP_ALIVE_INTERVAL = 1.0
-
-SELECT_SNAPSHOT = "SELECT pg_current_snapshot()::text"
 
 SELECT_INTERVIEWS = """
     SELECT appointment_id, student, interviewer_id, xmin::text::bigint
@@ -166,7 +164,7 @@ class Broadcaster(Subscriber):
         with _cursor(connection) as cursor:
             # Both statements use the same snapshot.
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            cursor.execute(SELECT_SNAPSHOT)
+            cursor.execute("SELECT pg_current_snapshot()::text")
             row: Any = cursor.fetchone()
             compared = Snapshot.parse(row[0])
             cursor.execute(SELECT_INTERVIEWS)

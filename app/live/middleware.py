@@ -45,7 +45,8 @@ class WebSocketMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to a request (PEP 3333), or keep its connection as a WebSocket."""
-        if environ["REQUEST_METHOD"] != "GET" or not _offers_websocket(environ):
+        upgrade = environ.get("HTTP_UPGRADE", "").lower()
+        if environ["REQUEST_METHOD"] != "GET" or upgrade != "websocket":
             # Any other protocol that a client offers is ignored (RFC 9110, section 7.8).
             environ.pop("HTTP_UPGRADE", None)
             return self.wsgi_app(environ, start_response)
@@ -72,10 +73,6 @@ class WebSocketMiddleware:
         self._broadcaster.serve(client, environ["HTTP_X_REQUEST_ID"])
         # The server closes the connection without another response.
         raise StopIteration
-
-
-def _offers_websocket(environ: WSGIEnvironment) -> bool:
-    return bool(environ.get("HTTP_UPGRADE", "").lower() == "websocket")
 
 
 def _accept(environ: WSGIEnvironment) -> Response | None:

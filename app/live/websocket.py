@@ -159,7 +159,7 @@ class WebSocket:
             time.sleep(DISCARD_INTERVAL)
 
     def _let_others_go_first(self, *, is_greedy: bool) -> None:
-        """Let other threads run. A read does not, as long as data is available."""
+        """Let other threads run: a read that finds data does not wait."""
         if is_greedy:
             with self._greedy:
                 time.sleep(0)

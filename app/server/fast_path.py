@@ -128,7 +128,7 @@ class FastPath:
                 len(headers) == head.count(b"\r\n") - 2
                 and len(headers) <= MAX_HEADERS
                 and DECLINED.isdisjoint(headers)
-                # gunicorn has rules of its own for names with an underscore.
+                # gunicorn handles names with an underscore differently.
                 and b"_" not in b"".join(headers)
                 and b"host" in headers
                 and (self._header(b"connection") or "keep-alive").lower() == "keep-alive"
@@ -158,7 +158,7 @@ class FastPath:
 
 @lru_cache(maxsize=4)
 def _first_lines(status: str, second: int) -> bytes:
-    """Return the status line and gunicorn's headers. `second` counts from 1970."""
+    """Return the status line and gunicorn's headers. `second` is the Unix time."""
     date = formatdate(second, usegmt=True)
     return (
         f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {date}\r\nConnection: keep-alive\r\n"

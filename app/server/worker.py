@@ -83,7 +83,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # The connections that wait for a request.
         self.waiting: set[Connection] = set()
         self._has_to_stop = Event()
-        # Connections that send without waiting take turns to be read, and to be served.
+        # Connections that send without waiting take turns: to be read, and to be served.
         self.greedy = Semaphore(1)
         self.pipelining = Semaphore(1)
 
