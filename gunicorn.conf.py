@@ -58,10 +58,6 @@ logger_class = Logger
 logconfig_dict = LOGGING
 
 
-# Before the first fork, so that all workers share the memory.
-data_version.share()
-
-
 def on_starting(server: Any) -> None:
     """Refuse TLS options: the router or proxy in front handles TLS."""
     if server.cfg.is_ssl:

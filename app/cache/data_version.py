@@ -10,7 +10,7 @@ cached responses linearizable on one machine:
   (`Version.is_settled`), and served only while the version is the same.
 
 Each worker has its own counters, because incrementing is not atomic between processes.
-Without gunicorn there is one process, and the memory is not shared.
+gunicorn.conf.py imports this module before the first fork, so all workers share the memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BEGUN = slice(0, WORKER_INDEXES * _WORD)
 _FINISHED = slice(_BEGUN.stop, 2 * _BEGUN.stop)
 _TRANSACTIONS = slice(_FINISHED.stop, _FINISHED.stop + _REMEMBERED * _WORD)
 
-_memory: bytearray | mmap.mmap = bytearray(_TRANSACTIONS.stop)
+_memory = mmap.mmap(-1, _TRANSACTIONS.stop)
 _begun, _finished, _transactions = (
     memoryview(_memory)[part].cast("Q") for part in (_BEGUN, _FINISHED, _TRANSACTIONS)
 )
@@ -44,19 +44,6 @@ class Version(NamedTuple):
 
     begun: bytes
     is_settled: bool
-
-
-def share() -> None:
-    """Move the counters to memory that is shared with all processes forked later.
-
-    A second call, after a reload, changes nothing: old and new workers share the memory.
-    """
-    global _memory, _begun, _finished, _transactions  # noqa: PLW0603 -- set once, before the fork
-    if not isinstance(_memory, mmap.mmap):
-        _memory = mmap.mmap(-1, _TRANSACTIONS.stop)
-        _begun, _finished, _transactions = (
-            memoryview(_memory)[part].cast("Q") for part in (_BEGUN, _FINISHED, _TRANSACTIONS)
-        )
 
 
 def take_over(index: int) -> None:
