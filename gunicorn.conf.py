@@ -16,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from app.cache import data_version
 from app.config import ConfigError, read_settings
+from app.database.pool import Connection
 from app.logs import LOGGING
+from app.server.socket_wait import wait_until_ready
 from app.server.worker import Logger, Worker
 
 try:
@@ -61,6 +63,12 @@ logconfig_dict = LOGGING
 data_version.share()
 
 
+def on_starting(server: Any) -> None:
+    """Refuse TLS, which is for the router or proxy in front."""
+    if server.cfg.is_ssl:
+        sys.exit("Not started: the server has no TLS; put a proxy in front of it.")
+
+
 def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
     """Refuse more workers than share the data version (SIGTTIN, `--workers`)."""
     if new_value > data_version.MAX_WORKERS:
@@ -77,13 +85,14 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Take over the index's counters."""
+    """Take over the index's counters, and let greenlets wait for PostgreSQL."""
     if worker.index is None:
         # Reloads in quick succession; gunicorn tries again until old workers are gone.
         server.log.warning("worker not started: too many old workers are still stopping")
         time.sleep(1)
         os._exit(0)
     data_version.take_over(worker.index)
+    Connection.wait_until_ready = staticmethod(wait_until_ready)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -16,7 +16,7 @@ from app.cache import data_version
 from app.cache.middleware import CacheMiddleware
 from app.database import schema, statements
 from app.database.change_listener import ChangeListener
-from app.http import errors
+from app.http import errors, paths
 from app.http.response_headers import ResponseHeadersMiddleware
 from app.http.responses import cacheable_paths
 from app.live.broadcaster import Broadcaster
@@ -32,11 +32,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     """
     app = Flask(__name__, static_folder=None)
     app.config.from_mapping(config.read_settings(environ))
-    # A redirect to the path with or without a slash would break CORS preflights.
-    app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = False
 
     logs.configure()
+    paths.init_app(app)
     statements.init_app(app, commits=data_version)
     schema.init_app(app)
     errors.init_app(app)

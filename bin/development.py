@@ -57,6 +57,8 @@ class Development:
         self._watch()
         summary = self._summary(settings, client)
         say(summary)
+        if not {"*", client} & settings["CORS_ORIGINS"]:
+            say(f"CORS_ORIGINS does not have {client}: the client cannot call the API.")
         if open_browser:
             webbrowser.open(client)
         while True:

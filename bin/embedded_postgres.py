@@ -99,6 +99,7 @@ def command(name: str, data: Path, *arguments: str) -> list[str]:
         raise NotStarted("PostgreSQL does not run as root, and there is no setpriv to change user")
     account = _account_for_root(data)
     rights = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+    rights.append("--securebits=+no_setuid_fixup")  # access(2) would ignore that right
     user = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
     return [setpriv, *user, *rights, "--", *line]
 

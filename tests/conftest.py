@@ -1,8 +1,8 @@
-"""What the tests share: a real PostgreSQL, a database for each module, the real server.
+"""The fixtures that all tests share: a real PostgreSQL, a database per module, the real server.
 
-`TEST_DATABASE_URL` names a PostgreSQL to use; the tests make and drop databases of
-their own there and touch no other. Without it, an embedded one is started. Nothing
-in a test is a mock of the database, the server or a socket.
+`TEST_DATABASE_URL` names a PostgreSQL to use; the tests create and drop databases of
+their own there and touch no others. Without it, the tests start an embedded one. No
+test replaces the database, the server or a socket by a mock.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import pytest
 from flask import Flask
@@ -25,6 +28,7 @@ from app import create_app
 from app.config import SETTINGS
 from app.database import pool
 from bin import embedded_postgres
+from tests.support import reaper
 from tests.support.database import LISTENERS, as_url, connected, reseed
 from tests.support.folders import short_folder
 from tests.support.proxy import Proxy
@@ -32,14 +36,25 @@ from tests.support.server import Serve, serving
 
 
 def pytest_configure() -> None:
-    """Free the tests of every setting that the developer's shell has."""
+    """Ignore the settings of the developer's shell, and clean up on SIGTERM too."""
     for name in [*(setting.name for setting in SETTINGS), "DYNO", "GUNICORN_CMD_ARGS"]:
         os.environ.pop(name, None)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def pytest_unconfigure() -> None:
+    """Leave no process and no folder behind."""
+    reaper.stop()
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL whose databases the tests may make and drop."""
+    """The URL of a PostgreSQL where the tests may create and drop databases."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
@@ -56,7 +71,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def database_url(postgres: str) -> Iterator[str]:
-    """The URL of a database of this module's own, empty at first."""
+    """The URL of a database that only this module uses. It is empty at first."""
     name = f"scheduler_test_{uuid.uuid4().hex[:12]}"
     with closing(pool.connect({"dsn": postgres}, statement_timeout=30)) as connection:
         connection.deadline += 3600
@@ -101,21 +116,21 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def sql(database_url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
-    """Runs statements in the module's database."""
+    """Run statements in the module's database."""
     with connected(database_url) as run:
         yield run
 
 
 @pytest.fixture
 def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[Serve]:
-    """Starts servers; keyword arguments override settings (None unsets one)."""
+    """Start servers; keyword arguments override settings (None unsets one)."""
     with serving(environ, tmp_path) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
 def serve_module(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts servers that all tests of a module share."""
+    """Start servers that all tests of a module share."""
     environ = {"DATABASE_URL": database_url, "APP_ENV": "test"}
     with serving(environ, tmp_path_factory.mktemp("servers")) as start:
         yield start
@@ -130,14 +145,14 @@ def short_path() -> Iterator[Path]:
 
 @pytest.fixture
 def proxy(database_url: str, short_path: Path) -> Iterator[Proxy]:
-    """A bad network in front of the module's database."""
+    """A faulty network between the application and the module's database."""
     with closing(Proxy(database_url, short_path)) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def gap(database_url: str, postgres: str) -> Callable[[], Any]:
-    """Cuts every listener off and lets nobody connect while a `with` block runs."""
+    """Disconnect every change listener, and let nobody connect during a `with` block."""
     name = parse_dsn(database_url)["dbname"]
 
     @contextmanager

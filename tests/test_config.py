@@ -95,7 +95,7 @@ def test_unknown_variables_are_ignored() -> None:
         ("CORS_ORIGINS", ",", {"*"}),
     ],
 )
-def test_is_read_as(name: str, text: str, value: object) -> None:
+def test_a_valid_setting_is_parsed(name: str, text: str, value: object) -> None:
     assert read_settings({name: text})[name] == value
 
 
@@ -150,7 +150,7 @@ def test_is_read_as(name: str, text: str, value: object) -> None:
         ("DATABASE_URL", "postgres://ada:secret@[::1/x"),
     ],
 )
-def test_is_refused_by_name_without_a_secret(name: str, text: str) -> None:
+def test_an_invalid_setting_is_refused_by_name_without_a_secret(name: str, text: str) -> None:
     with pytest.raises(ConfigError) as refused:
         read_settings({name: text, "PGPASSWORD": "secret"})
     message = str(refused.value)
@@ -179,7 +179,7 @@ def test_is_refused_by_name_without_a_secret(name: str, text: str) -> None:
     ],
     ids=repr,
 )
-def test_what_copying_adds_to_a_url_is_forgiven(text: str) -> None:
+def test_quotes_and_blanks_around_a_url_are_ignored(text: str) -> None:
     settings = read_settings({"DATABASE_URL": text})
     assert settings["DATABASE_URL"] == URL
     assert settings["DATABASE"] == {"dsn": URL}
@@ -197,7 +197,7 @@ def test_what_copying_adds_to_a_url_is_forgiven(text: str) -> None:
         "postgres://",
     ],
 )
-def test_a_url_is_taken_as_it_is(url: str) -> None:
+def test_a_url_is_used_unchanged(url: str) -> None:
     assert read_settings({"DATABASE_URL": url})["DATABASE"] == {"dsn": url}
 
 
@@ -218,12 +218,12 @@ KEYWORDS = {
 
 
 @pytest.mark.parametrize("url", [None, "", "  "], ids=repr)
-def test_the_parts_are_used_where_the_url_is_unset(url: str | None) -> None:
+def test_the_parts_are_used_if_the_url_is_unset(url: str | None) -> None:
     environ = PARTS if url is None else {**PARTS, "DATABASE_URL": url}
     assert read_settings(environ)["DATABASE"] == KEYWORDS
 
 
-def test_the_url_beats_the_parts() -> None:
+def test_the_url_overrides_the_parts() -> None:
     assert read_settings({**PARTS, "DATABASE_URL": URL})["DATABASE"] == {"dsn": URL}
 
 
@@ -259,7 +259,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_without_files_the_environment_is_all(
+def test_without_files_only_the_environment_counts(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert read_settings(root=tmp_path) == read_settings({})
@@ -267,7 +267,7 @@ def test_without_files_the_environment_is_all(
     assert read_settings(root=tmp_path) == read_settings({"PORT": "5001"})
 
 
-def test_the_environment_beats_env_and_env_beats_the_one_of_the_app_env(
+def test_the_environment_overrides_env_which_overrides_the_app_envs_file(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment.setenv("APP_ENV", "test")
@@ -281,7 +281,7 @@ def test_the_environment_beats_env_and_env_beats_the_one_of_the_app_env(
     )
 
 
-def test_the_app_env_may_stand_in_env(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_app_env_may_be_set_in_env(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("APP_ENV=development\n")
     (tmp_path / ".env.development").write_text("SAVE_DELAY=1\nAPP_ENV=test\n")
     (tmp_path / ".env.production").write_text("SAVE_DELAY=2\n")
@@ -291,7 +291,7 @@ def test_the_app_env_may_stand_in_env(environment: pytest.MonkeyPatch, tmp_path:
     )
 
 
-def test_without_an_app_env_the_file_for_production_is_read(
+def test_without_an_app_env_the_production_file_is_read(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".env.production").write_text("SAVE_DELAY=2\n")
@@ -299,7 +299,7 @@ def test_without_an_app_env_the_file_for_production_is_read(
     assert read_settings(root=tmp_path) == read_settings({"SAVE_DELAY": "2"})
 
 
-def test_what_is_blank_is_filled_in_by_the_next(
+def test_a_blank_setting_is_filled_in_by_the_next_source(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment.setenv("PORT", "")
@@ -320,7 +320,7 @@ def test_what_is_blank_is_filled_in_by_the_next(
         f"# where PostgreSQL is\nDATABASE_URL={URL} # here\n",
     ],
 )
-def test_a_url_may_be_written_in_a_file_as_people_do(
+def test_common_ways_to_write_a_url_in_a_file_work(
     environment: pytest.MonkeyPatch, tmp_path: Path, line: str
 ) -> None:
     (tmp_path / ".env").write_text(line)
@@ -362,7 +362,9 @@ def test_libpq_uses_its_default_for_a_blank_part(
     assert blanks.items() <= dict(os.environ).items()
 
 
-def test_a_mapping_is_taken_alone(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_mapping_replaces_the_environment_and_the_files(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     environment.setenv("PORT", "5001")
     (tmp_path / ".env").write_text("PORT=5002\n")
     assert read_settings({}, root=tmp_path)["PORT"] == 8001

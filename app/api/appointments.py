@@ -7,19 +7,19 @@ if it is free (RFC 9110, section 13.1).
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
-from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import InternalServerError, NotFound, PreconditionFailed
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotFound, PreconditionFailed
 
-from app.api import booking
+from app.api import booking, simulation
 from app.database import statements
 from app.http import json_body
 from app.http.errors import FieldError, InvalidFields
 from app.http.responses import cacheable_json
 
 bp = Blueprint("appointments", __name__)
+simulation.init_blueprint(bp)
 
 SELECT_APPOINTMENTS = """
     SELECT
@@ -81,9 +81,9 @@ BOOK = """
     SELECT
       EXISTS (SELECT FROM appointment) AS appointment_exists,
       EXISTS (SELECT FROM interviewer) AS interviewer_exists,
-      EXISTS (
+      %(must_be_booked)s AND NOT EXISTS (SELECT FROM booked) AND EXISTS (
         SELECT FROM interviews WHERE appointment_id = %(appointment_id)s
-      ) AND NOT EXISTS (SELECT FROM booked) AS has_vanished,
+      ) AS has_vanished,
       (SELECT pg_current_xact_id()::text FROM stored) AS transaction_id
 """
 
@@ -91,7 +91,6 @@ BOOK = """
 @bp.put("/api/appointments/<appointment_id>")
 def book(appointment_id: str) -> Response:
     """Book an appointment or edit its interview; 204."""
-    _fail_on_purpose()
     key = _parse_appointment_id(appointment_id)
     student, interviewer = booking.parse(json_body.read())
     outcome = statements.execute_write(
@@ -133,9 +132,9 @@ CANCEL = """
     SELECT
       EXISTS (SELECT FROM appointment) AS appointment_exists,
       EXISTS (SELECT FROM booked) AS was_booked,
-      EXISTS (
+      NOT EXISTS (SELECT FROM booked) AND EXISTS (
         SELECT FROM interviews WHERE appointment_id = %(appointment_id)s
-      ) AND NOT EXISTS (SELECT FROM booked) AS has_vanished,
+      ) AS has_vanished,
       (SELECT pg_current_xact_id()::text FROM cancelled) AS transaction_id
 """
 
@@ -143,7 +142,6 @@ CANCEL = """
 @bp.delete("/api/appointments/<appointment_id>")
 def cancel(appointment_id: str) -> Response:
     """Cancel an appointment's interview; 204, also if it had none."""
-    _fail_on_purpose()
     key = _parse_appointment_id(appointment_id)
     conditions = _preconditions()
     outcome = statements.execute_write(
@@ -169,9 +167,12 @@ def _preconditions() -> Preconditions:
     An appointment has no entity tag. So a list of tags in `If-None-Match` always passes,
     and one in `If-Match` never does, as if the appointment had to be both.
     """
+    if_match, if_none_match = (
+        request.headers.get(name, "").strip() for name in ("If-Match", "If-None-Match")
+    )
     must_be_booked = "If-Match" in request.headers
-    has_tags = must_be_booked and not request.if_match.star_tag
-    return Preconditions(must_be_booked, has_tags or request.if_none_match.star_tag)
+    has_tags = must_be_booked and if_match != "*"
+    return Preconditions(must_be_booked, has_tags or if_none_match == "*")
 
 
 def _precondition_failed() -> PreconditionFailed:
@@ -192,13 +193,6 @@ def _unknown_appointment(text: str) -> NotFound:
 
 
 def _no_content() -> Response:
-    time.sleep(current_app.config["SAVE_DELAY"])
     response = Response(status=204)
     del response.headers["Content-Type"]
     return response
-
-
-def _fail_on_purpose() -> None:
-    if current_app.config["TEST_ERROR"]:
-        time.sleep(current_app.config["SAVE_DELAY"])
-        raise InternalServerError("TEST_ERROR is set: every write fails.")

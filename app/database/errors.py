@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import psycopg2
 
-# Connection exceptions; a backend that was terminated, has crashed or is not ready yet.
-LOST = ("08", "57P")
+# Connection exceptions; a prepared statement that does not exist, because a pooler uses
+# another backend now; a backend that was terminated, has crashed or is not ready yet.
+LOST = ("08", "26000", "57P")
 
 # Errors that pass by themselves, or that the database's operator has to fix.
 UNAVAILABLE = (

@@ -7,20 +7,22 @@ exception, within two seconds, and PostgreSQL's reply within two and a half more
 
 from __future__ import annotations
 
+import hashlib
 import select
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE
 from psycopg2.extras import NamedTupleCursor
 
 from app.database.errors import DatabaseUnavailable
+from app.database.fair_semaphore import FairSemaphore
 
 # Seconds. A request first gets a connection, then a reply: together less than five.
 CONNECT_TIMEOUT = 2.0
@@ -29,17 +31,45 @@ STATEMENT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 2.5
 
 
+def _wait_with_poll(descriptor: int, for_reading: bool, seconds: float) -> bool:
+    """Wait until a socket can be read, or written; False if that takes longer than `seconds`."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN if for_reading else select.POLLOUT)
+    return bool(poller.poll(seconds * 1000))
+
+
 class Connection(psycopg2.extensions.connection):
     """A connection that raises an exception if PostgreSQL has not replied by `deadline`.
 
     `server_started` is the moment at which the PostgreSQL at the other end started.
+    `wait_until_ready` is how all connections wait for their socket: a server that runs
+    many requests in one thread may set a cheaper way than `select.poll`.
     """
 
     server_started: str
+    wait_until_ready = staticmethod(_wait_with_poll)
 
     def __init__(self, dsn: str, *, deadline: float, **kwargs: Any) -> None:
         self.deadline = deadline
+        self._prepared: dict[str, str] = {}
         super().__init__(dsn, **kwargs)
+
+    def prepare(self, statement: str, parameters: Iterable[str]) -> str:
+        """Have a statement parsed and planned once; return the EXECUTE to use instead of it.
+
+        Takes a statement with named parameters and their names.
+        """
+        if statement not in self._prepared:
+            names = list(parameters)
+            numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
+            # A name that stands for this very text: behind a pooler, somebody else may have
+            # prepared it on the same backend.
+            digest = hashlib.blake2b(statement.encode(), digest_size=8).hexdigest()
+            with self.cursor() as cursor, suppress(psycopg2.errors.DuplicatePreparedStatement):
+                cursor.execute(f"PREPARE statement_{digest} AS {statement % numbers}")
+            values = ", ".join(f"%({name})s" for name in names)
+            self._prepared[statement] = f"EXECUTE statement_{digest} ({values})"
+        return self._prepared[statement]
 
 
 @cache
@@ -53,17 +83,12 @@ def _wait(connection: Connection) -> None:
 
     psycopg2 calls this instead of libpq's blocking functions. So the wait has a
     deadline (libpq's `connect_timeout` applies only to its own blocking call), and
-    other requests run meanwhile if `select` is cooperative.
+    other requests run meanwhile if `wait_until_ready` lets them.
     """
-    poller = select.poll()
     while (state := connection.poll()) != POLL_OK:
-        descriptor = connection.fileno()
-        poller.register(descriptor, select.POLLIN if state == POLL_READ else select.POLLOUT)
-        seconds = connection.deadline - time.monotonic()
-        if not poller.poll(max(0.0, seconds) * 1000):
+        seconds = max(0.0, connection.deadline - time.monotonic())
+        if not Connection.wait_until_ready(connection.fileno(), state == POLL_READ, seconds):
             raise psycopg2.OperationalError("PostgreSQL does not reply")
-        # While it connects, libpq may go on to another address and socket.
-        poller.unregister(descriptor)
 
 
 def connect(
@@ -139,18 +164,22 @@ class Pool:
 
     def __init__(self, database: Mapping[str, Any], size: int) -> None:
         self._database = database
-        self._free = threading.Semaphore(size)
+        self._free = FairSemaphore(size)
         self._idle: list[Connection] = []
 
     @contextmanager
-    def connection(self, deadline: float) -> Iterator[Connection]:
-        """Lend a connection.
+    def connection(self, deadline: float, *, for_read: bool) -> Iterator[Connection]:
+        """Lend a connection, in the order of the requests; but first to reads.
+
+        Many requests wait for a read together, and few reads run at once.
 
         Raises `DatabaseUnavailable` if none is free by `deadline`, and
         `psycopg2.OperationalError` if PostgreSQL cannot be connected to by then.
         """
-        if not self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise DatabaseUnavailable("all connections of this worker are in use")
+        try:
+            self._free.acquire(deadline, has_priority=for_read)
+        except TimeoutError:
+            raise DatabaseUnavailable("all connections of this worker are in use") from None
         try:
             connection = self._take_idle() or connect(self._database, deadline=deadline)
             connection.deadline = time.monotonic() + REPLY_TIMEOUT
@@ -163,18 +192,16 @@ class Pool:
 
     def _take_back(self, connection: Connection) -> None:
         """Keep a connection for later, if it works and is not in a transaction."""
-        if connection.closed:
-            # If PostgreSQL or its host is gone, the idle connections are lost as well, but
-            # may look alive: each would cost a request the whole time for a reply.
-            self._close_idle()
-        elif connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
-            connection.close()
-        else:
-            self._idle.append(connection)
-
-    def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        if not connection.closed:
+            if connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        elif time.monotonic() > connection.deadline:
+            # The host has fallen silent. Its idle connections look alive; without this,
+            # each would cost a request the whole time for a reply.
+            while self._idle:
+                self._idle.pop().close()
 
     def _take_idle(self) -> Connection | None:
         """Take an idle connection that PostgreSQL has not closed."""
@@ -194,7 +221,7 @@ class Pool:
 
 def is_attached(database: Mapping[str, Any]) -> bool:
     """Whether any setting says where the database is."""
-    return bool(database.keys() - {"sslmode"})
+    return any(value for name, value in database.items() if name != "sslmode")
 
 
 class Address(NamedTuple):

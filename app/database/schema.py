@@ -26,7 +26,7 @@ from psycopg2.extensions import parse_dsn
 
 from app import config
 from app.database import pool
-from app.database.statements import CommitObserver
+from app.database.statements import committing
 
 SCHEMA = config.ROOT / "db" / "schema"
 # Seconds that a script may take if a person waits for it: an index on a large table takes long.
@@ -116,17 +116,11 @@ def _connect(timeout: float) -> pool.Connection:
 def _run(connection: pool.Connection, names: Iterable[str]) -> None:
     """Run files of db/schema in one transaction."""
     script = "".join(_statements(name) for name in names)
-    commits: CommitObserver = current_app.extensions["commits"]
     with connection.cursor() as cursor:
         cursor.execute(f"BEGIN; {script} SELECT pg_current_xact_id()::text")
         row: Any = cursor.fetchone()
-        commits.commit_begun(int(row[0]))
-        try:
+        with committing(int(row[0])):
             cursor.execute("COMMIT")
-        except psycopg2.Error:
-            commits.commit_abandoned(int(row[0]))
-            raise
-        commits.commit_finished()
 
 
 def _statements(name: str) -> str:

@@ -8,7 +8,8 @@ exactly once, even if the connection breaks during its COMMIT.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import psycopg2
@@ -22,7 +23,7 @@ from app.database.pool import CONNECT_TIMEOUT, Connection, Pool
 Result = TypeVar("Result")
 
 # How often work is tried on connections that break, and a statement whose row has vanished.
-ATTEMPTS = 5
+ATTEMPTS = 10
 
 
 class CommitObserver(Protocol):
@@ -38,7 +39,7 @@ class CommitObserver(Protocol):
         """Called instead if the outcome stays unknown: the write is given up."""
 
 
-def init_app(app: Flask, commits: CommitObserver) -> None:
+def init_app(app: Flask, commits: CommitObserver | None = None) -> None:
     """Give the application its pool. Connects to nothing."""
     app.extensions["pool"] = Pool(app.config["DATABASE"], app.config["DB_POOL_SIZE"])
     app.extensions["commits"] = commits
@@ -56,7 +57,7 @@ def fetch_text(statement: str) -> str:
             row: Any = cursor.fetchone()
             return str(row[0])
 
-    return _on_live_connection(fetch)
+    return _on_live_connection(fetch, for_read=True)
 
 
 def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
@@ -73,9 +74,25 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
     """
     write = _Write(statement, parameters, current_app.extensions["commits"])
     try:
-        return _on_live_connection(write.execute)
+        return _on_live_connection(write.execute, for_read=False)
     finally:
         write.abandon_commit()
+
+
+@contextmanager
+def committing(transaction_id: int) -> Iterator[None]:
+    """Report a COMMIT to the observer, for a transaction that is not executed again."""
+    commits: CommitObserver | None = current_app.extensions["commits"]
+    if commits is None:
+        yield
+        return
+    commits.commit_begun(transaction_id)
+    try:
+        yield
+    except BaseException:
+        commits.commit_abandoned(transaction_id)
+        raise
+    commits.commit_finished()
 
 
 class _Commit(NamedTuple):
@@ -94,7 +111,7 @@ class _Write:
     """
 
     def __init__(
-        self, statement: str, parameters: Mapping[str, Any], commits: CommitObserver
+        self, statement: str, parameters: Mapping[str, Any], commits: CommitObserver | None
     ) -> None:
         self._statement = statement
         self._parameters = parameters
@@ -112,7 +129,7 @@ class _Write:
                 self._finish_commit()
                 if is_committed:
                     return commit.row
-            row = self._execute_statement(cursor)
+            row = self._execute_statement(connection, cursor)
             if row.transaction_id is None:
                 cursor.execute("ROLLBACK")
                 return row
@@ -121,10 +138,11 @@ class _Write:
             self._finish_commit()
             return row
 
-    def _execute_statement(self, cursor: psycopg2.extensions.cursor) -> Any:
+    def _execute_statement(self, connection: Connection, cursor: psycopg2.extensions.cursor) -> Any:
+        statement = connection.prepare(self._statement, self._parameters)
         begin = "BEGIN; "
         for _ in range(ATTEMPTS):
-            cursor.execute(begin + self._statement, self._parameters)
+            cursor.execute(begin + statement, self._parameters)
             begin = ""
             row: Any = cursor.fetchone()
             if row.transaction_id or not row.has_vanished:
@@ -132,16 +150,18 @@ class _Write:
         return row
 
     def _begin_commit(self, commit: _Commit) -> None:
-        self._commits.commit_begun(int(commit.row.transaction_id))
+        if self._commits:
+            self._commits.commit_begun(int(commit.row.transaction_id))
         self._in_flight = commit
 
     def _finish_commit(self) -> None:
         self._in_flight = None
-        self._commits.commit_finished()
+        if self._commits:
+            self._commits.commit_finished()
 
     def abandon_commit(self) -> None:
         """Give up a commit whose outcome is unknown, if there is one."""
-        if self._in_flight:
+        if self._in_flight and self._commits:
             self._commits.commit_abandoned(int(self._in_flight.row.transaction_id))
 
 
@@ -159,17 +179,17 @@ def _is_committed(cursor: psycopg2.extensions.cursor, transaction_id: str) -> bo
     return bool(status == "committed")
 
 
-def _on_live_connection(work: Callable[[Connection], Result]) -> Result:
+def _on_live_connection(work: Callable[[Connection], Result], *, for_read: bool) -> Result:
     """Do the work on a connection; repeat it on another one if the connection is lost."""
     pool: Pool = current_app.extensions["pool"]
     deadline = time.monotonic() + CONNECT_TIMEOUT
     attempt = 1
     while True:
         try:
-            with pool.connection(deadline) as connection:
+            with pool.connection(deadline, for_read=for_read) as connection:
                 return work(connection)
         except psycopg2.Error as error:
             if not is_lost(error) or attempt == ATTEMPTS or time.monotonic() > deadline:
                 raise
-        time.sleep(0.01 * attempt**2)
+        time.sleep(0.01 * attempt)
         attempt += 1

@@ -12,8 +12,8 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 import psycopg2
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, NotFound
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
 
 from app.database.errors import DatabaseUnavailable, is_unavailable
 
@@ -76,18 +76,11 @@ def problem_json(status: int, detail: str, errors: Iterable[FieldError] = ()) ->
 def init_app(app: Flask) -> None:
     """Turn whatever a view raises into a problem, also while testing and debugging."""
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    app.before_request(_refuse_leading_slashes)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(InvalidFields, _invalid_fields)
     app.register_error_handler(DatabaseUnavailable, _unavailable)
     app.register_error_handler(psycopg2.Error, _database_error)
     app.register_error_handler(Exception, _unexpected)
-
-
-def _refuse_leading_slashes() -> None:
-    """Werkzeug drops them; each path has one name here."""
-    if request.environ["PATH_INFO"].startswith("//"):
-        raise NotFound
 
 
 def _http_error(error: HTTPException) -> Response:

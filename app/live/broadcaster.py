@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg2.extensions
@@ -80,6 +80,8 @@ class Broadcaster(Subscriber):
         self._compared = Snapshot(0, frozenset())
         self._keep_alive_thread: threading.Thread | None = None
         self.is_stopping = False
+        # Clients that send too much take turns.
+        self.greedy = threading.Lock()
 
     def serve(self, client: WebSocket, request_id: str) -> None:
         """Keep a socket among those that receive changes until it closes."""
@@ -174,10 +176,10 @@ class Broadcaster(Subscriber):
         self._compared = compared
         return interviews
 
-    def _send(self, interviews: Iterable[tuple[int, Mapping[str, Any] | None]]) -> None:
+    def _send(self, interviews: Sequence[tuple[int, Mapping[str, Any] | None]]) -> None:
         """Queue frames at every socket, then let the sockets write."""
         clients = self._open_clients()
-        if not clients:
+        if not clients or not interviews:
             return
         frames = b"".join(
             text_frame(
@@ -189,10 +191,13 @@ class Broadcaster(Subscriber):
             )
             for appointment_id, interview in interviews
         )
-        if frames:
-            for client in clients:
-                client.send(frames)
-            time.sleep(0)
+        for client in clients:
+            client.send(frames)
+        what = f"appointment {interviews[0][0]}"
+        if len(interviews) > 1:
+            what = f"{len(interviews)} appointments"
+        log.info("broadcast", extra={"what": what, "sockets": len(clients)})
+        time.sleep(0)
 
     def _open_clients(self) -> list[WebSocket]:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,8 @@ class WebSocketMiddleware:
         if connection is None:
             refusal = problem(501, "WebSockets need gunicorn. Start the server with bin/dev.")
             return refusal(environ, start_response)
+        with self._broadcaster.greedy:
+            time.sleep(0)  # one at a time: a thousand may arrive at once
         response = _accept(environ)
         if response is None or response.status_code != 101:
             refusal = problem(
@@ -65,9 +68,8 @@ class WebSocketMiddleware:
             refusal.headers["Sec-WebSocket-Version"] = "13"
             return refusal(environ, start_response)
         self._listener.wait_until_listening(LISTENER_TIMEOUT)
-        self._broadcaster.serve(
-            WebSocket(connection, response.serialize()), environ["HTTP_X_REQUEST_ID"]
-        )
+        client = WebSocket(connection, response.serialize(), self._broadcaster.greedy)
+        self._broadcaster.serve(client, environ["HTTP_X_REQUEST_ID"])
         # Tells gunicorn that the connection is used up.
         raise StopIteration
 

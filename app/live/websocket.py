@@ -27,8 +27,11 @@ MAX_MESSAGE_BYTES = 64 * 1024
 MAX_QUEUE_BYTES = 256 * 1024
 # Real clients send a "ping" now and then.
 MAX_FRAMES_PER_SECOND = 100
-# Other threads get a turn after each read, so a read must not take long to parse.
-READ_BYTES = 4096
+# Other threads run after each read, so a read must not take long to parse.
+READ_BYTES = 512
+WRITE_BYTES = 16 * 1024
+# Seconds between two reads from a client whose frames no longer count.
+DISCARD_INTERVAL = 0.1
 
 PING = Frame(Opcode.PING, b"").serialize(mask=False)
 PONG = Frame(Opcode.TEXT, b'"pong"').serialize(mask=False)
@@ -42,8 +45,9 @@ def text_frame(text: str) -> bytes:
 class WebSocket:
     """An open socket and the frames that wait to be written to it."""
 
-    def __init__(self, connection: socket.socket, handshake: bytes) -> None:
+    def __init__(self, connection: socket.socket, handshake: bytes, greedy: threading.Lock) -> None:
         self._connection = connection
+        self._greedy = greedy
         self._protocol = Protocol(SERVER, max_size=MAX_MESSAGE_BYTES)
         self._handshake = handshake
         self._queue = deque([handshake])
@@ -113,29 +117,32 @@ class WebSocket:
     def _write(self) -> None:
         with contextlib.suppress(OSError):
             while not self._is_closing or self._queue:
-                with self._queue_changed:
-                    self._queue_changed.wait_for(lambda: self._queue)
-                    frames = b"".join(self._queue)
-                    self._queue.clear()
-                    self._queue_bytes = 0
-                self._connection.sendall(frames)
+                self._connection.sendall(self._take_frames())
             self._connection.shutdown(socket.SHUT_WR)
             # The client responds to a close frame by closing its side.
             self._has_ended.wait(CLOSE_TIMEOUT)
         self._disconnect()
 
+    def _take_frames(self) -> bytes:
+        """Wait for frames and take some: those in the queue are shared, what is sent is a copy."""
+        frames = bytearray()
+        with self._queue_changed:
+            self._queue_changed.wait_for(lambda: self._queue)
+            while self._queue and len(frames) < WRITE_BYTES:
+                frames += self._queue.popleft()
+            self._queue_bytes = sum(map(len, self._queue))
+        return bytes(frames)
+
     def _read(self) -> None:
         while data := self._connection.recv(READ_BYTES):
             self._received_at = time.monotonic()
-            # A read does not wait while data is there.
-            time.sleep(0)
-            if self.close_code == CloseCode.POLICY_VIOLATION:
-                continue  # read on until it ends: closing earlier would take the close frame back
+            self._let_others_go_first(is_greedy=len(data) == READ_BYTES)
             self._protocol.receive_data(data)
             events = self._protocol.events_received()
             if self._is_too_fast(len(events)):
                 self.close(CloseCode.POLICY_VIOLATION)
-                continue
+                self._discard()
+                return
             for event in events:
                 if isinstance(event, Frame):
                     self._receive(event)
@@ -146,6 +153,19 @@ class WebSocket:
                 self._finish(b"".join(replies), code)
             elif replies:
                 self.send(b"".join(replies))
+
+    def _discard(self) -> None:
+        """Read until the end: ending a connection with unread bytes takes the close frame back."""
+        while self._connection.recv(65536):
+            time.sleep(DISCARD_INTERVAL)
+
+    def _let_others_go_first(self, *, is_greedy: bool) -> None:
+        """Let other threads run: a read does not wait while data is there."""
+        if is_greedy:
+            with self._greedy:
+                time.sleep(0)
+        else:
+            time.sleep(0)
 
     def _is_too_fast(self, frames: int) -> bool:
         second = int(self._received_at)

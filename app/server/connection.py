@@ -21,7 +21,7 @@ from app.server.request_body import (
     RequestBody,
     RequestReader,
 )
-from app.server.request_head import receive_head
+from app.server.request_head import END, receive_head
 
 if TYPE_CHECKING:
     from app.server.worker import Worker
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 HEAD_TIMEOUT = 20.0
 # Seconds that a connection may still wait for a request while the worker stops.
 STOP_TIMEOUT = 0.5
-# A client whose next request is always there already yields to the others after so many.
+# A connection whose next request is always there already lets others go after so many.
 RESPONSES_PER_TURN = 8
+# Seconds that a pipelined request waits at most for those of other connections.
+PIPELINING_TIMEOUT = 0.5
+# A small body is copied behind its head, to be sent in one piece. A large one is not:
+# many clients that do not read would each hold a copy.
+COPIED_BYTES = 16 * 1024
 
 
 class Connection:
@@ -44,6 +49,7 @@ class Connection:
         self._address = address
         self._peer = str(address[0]) if isinstance(address, tuple) else str(address)
         self._is_proxy_trusted = _is_proxy_trusted(worker.cfg, address)
+        self._served = 0
         self._has_begun = False
         self._is_expired = False
         # Until when it waits for a request (`time.monotonic()`).
@@ -56,19 +62,12 @@ class Connection:
         that it refuses.
         """
         received = self._receive_head(b"")
-        served = 0
-        while received:
-            if self._serve_cached(received):
-                received = b""
-                served += 1
-                if served % RESPONSES_PER_TURN == 0:
-                    gevent.sleep(0)
-            else:
-                try:
-                    received = self._serve_with_gunicorn(received)
-                except StopIteration:
-                    return
-            received = self._receive_head(received)
+        with contextlib.suppress(StopIteration):
+            while received:
+                received = self._serve_request(received)
+                while END in received:
+                    received = self._serve_pipelined_request(received)
+                received = self._receive_head(received)
 
     def expire(self) -> None:
         """End the wait for a request; one that has arrived by now is still served."""
@@ -81,7 +80,7 @@ class Connection:
         self._wait_at_most(HEAD_TIMEOUT if received else self._worker.cfg.keepalive or HEAD_TIMEOUT)
         self._worker.waiting.add(self)
         try:
-            return receive_head(self._receive, received)
+            return receive_head(self._receive, received, self._take_turn)
         finally:
             self._worker.waiting.discard(self)
 
@@ -99,28 +98,67 @@ class Connection:
             seconds = STOP_TIMEOUT
         self.deadline = time.monotonic() + seconds
 
-    def _serve_cached(self, received: bytes) -> bool:
+    def _serve_pipelined_request(self, received: bytes) -> bytes:
+        """Serve a request that the client sent before it had the response to the last one.
+
+        Such requests are served one at a time, so that all the clients that send them
+        delay the others no more than one does.
+        """
+        gevent.sleep(0)
+        has_turn = self._worker.pipelining.acquire(timeout=PIPELINING_TIMEOUT)
+        try:
+            return self._serve_request(received)
+        finally:
+            if has_turn:
+                self._worker.pipelining.release()
+
+    def _serve_request(self, received: bytes) -> bytes:
+        """Serve the first request received; return what was received behind it.
+
+        Raises `StopIteration` if the connection has to be closed.
+        """
+        end = received.find(END) + len(END)
+        if not self._serve_cached(received[:end]):
+            return self._serve_with_gunicorn(received)
+        self._served += 1
+        if self._served % RESPONSES_PER_TURN == 0:
+            gevent.sleep(0)
+        return received[end:]
+
+    def _take_turn(self) -> None:
+        """Let all others go first, and take turns with other greedy connections."""
+        with self._worker.greedy:
+            gevent.sleep(0)
+
+    def _serve_cached(self, head: bytes) -> bool:
         """Serve a request on the fast path, if it qualifies."""
         # gunicorn's response says that the connection will be closed.
         if not self._worker.alive or not self._worker.cfg.keepalive:
             return False
         started = time.perf_counter()
-        response = self._worker.fast_path.respond(received, is_proxy_trusted=self._is_proxy_trusted)
+        response = self._worker.fast_path.respond(head, is_proxy_trusted=self._is_proxy_trusted)
         if response is None:
             return False
-        self._send(response.data)
+        self._send(response.head, response.body)
         logs.write_request(
             method="GET",
             target=response.target,
             status=response.status,
-            length=response.length,
+            length=len(response.body),
             seconds=time.perf_counter() - started,
             client=logs.client_address(response.forwarded_for, self._peer),
             request_id=response.request_id,
         )
         return True
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, head: bytes, body: bytes) -> None:
+        if len(body) <= COPIED_BYTES:
+            head, body = head + body, b""
+        for data in (head, body):
+            if data:
+                self._send_all(data)
+
+    def _send_all(self, data: bytes) -> None:
         try:
             sent = self._client.send(data, 0, 0.0)
         except BlockingIOError:
@@ -131,16 +169,16 @@ class Connection:
             self._client.settimeout(None)
 
     def _serve_with_gunicorn(self, received: bytes) -> bytes:
-        """Serve one request; return what was received behind it.
-
-        Raises `StopIteration` if the connection has to be closed.
-        """
-        # As above: the next request may be there already.
+        # The next request may be there already; the others first.
         gevent.sleep(0)
         self._client.settimeout(SEND_TIMEOUT)
         reader = RequestReader(self._client, received)
         request = Request(self._worker.cfg, reader, self._address)
         _check(request)
+        if any(name == "TRANSFER-ENCODING" for name, _ in request.headers):
+            # Chunks of one byte cost a thousand times what the same bytes cost in one piece.
+            reader.take_turn = self._take_turn
+            self._take_turn()
         request.proxy_protocol_info = {}
         request.body = body = RequestBody(request.body, reader)
         is_kept = True

@@ -1,11 +1,11 @@
 """The fast path: serves a cached response without gunicorn's parser and without WSGI.
 
 gunicorn parses HTTP in Python, which takes several times as long as everything else
-that a cached response needs. So the worker looks at the received bytes first. If
-they are exactly one complete, plain GET of a path whose cached response is fresh,
-this module parses them with llhttp (Node's parser) and renders the response, byte
-for byte as gunicorn and the middleware would. It declines everything else, and
-everything that the two parsers might read differently; gunicorn then serves it.
+that a cached response needs. So the worker looks at a request's head first. If it is
+a plain GET of a path whose cached response is fresh, this module parses it with
+llhttp (Node's parser) and renders the response, byte for byte as gunicorn and the
+middleware would. It declines everything else, and everything that the two parsers
+might read differently; gunicorn then serves it.
 """
 
 from __future__ import annotations
@@ -26,30 +26,21 @@ from app.http import response_headers
 # gunicorn allows a header line of this length, so no line of a shorter head is too long.
 MAX_HEAD_BYTES = 8190
 MAX_HEADERS = 100
-# What a response depends on. gunicorn joins repeated headers; this module declines them.
-UNDERSTOOD = {
-    b"host",
-    b"connection",
-    b"accept-encoding",
-    b"if-none-match",
-    b"origin",
-    b"x-request-id",
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-}
 # Headers that may change where a request ends or what it asks for.
-DECLINED = {
-    b"content-length",
-    b"content-type",
-    b"expect",
-    b"http2-settings",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-    b"x-forwarded-protocol",
-    b"x-forwarded-ssl",
-}
+DECLINED = frozenset(
+    {
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"http2-settings",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-forwarded-protocol",
+        b"x-forwarded-ssl",
+    }
+)
 # The bytes that both parsers accept in a head (RFC 9110, section 5.5).
 ALLOWED_BYTES = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
@@ -57,10 +48,10 @@ ALLOWED_BYTES = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 class Response(NamedTuple):
     """A rendered response, and what the log says about it."""
 
-    data: bytes
+    head: bytes
+    body: bytes
     target: str
     status: int
-    length: int
     forwarded_for: str | None
     request_id: str
 
@@ -74,85 +65,78 @@ class FastPath:
         }
         self._origins = origins
         self._parser = HttpRequestParser(self)
-        self._headers: dict[bytes, str] = {}
-        self._count = 0
-        self._is_plain = True
+        self._headers: dict[bytes, bytes] = {}
 
-    def respond(self, received: bytes, *, is_proxy_trusted: bool) -> Response | None:
+    def respond(self, head: bytes, *, is_proxy_trusted: bool) -> Response | None:
         """Render the response to a request, or return None to decline it.
 
-        Args: everything that was received, and whether to believe the `X-Forwarded-Proto`
-        of this connection's peer.
+        Args: the bytes up to the first empty line, and whether to believe the
+        `X-Forwarded-Proto` of this connection's peer.
         """
-        known = self._entries.get(received[: received.find(b"\r\n")])
+        known = self._entries.get(head[: head.find(b"\r\n")])
         if known is None:
             return None
         target, entry = known
         cached = entry.fresh()
-        if cached is None or not self._parse(received):
+        if cached is None or not self._parse(head):
             return None
-        headers = self._headers
-        is_https = is_proxy_trusted and headers.get(b"x-forwarded-proto") == "https"
+        is_https = is_proxy_trusted and self._header(b"x-forwarded-proto") == "https"
         representation = cached.select(
-            headers.get(b"if-none-match"), headers.get(b"accept-encoding")
+            self._header(b"if-none-match"), self._header(b"accept-encoding")
         )
         lines = self._header_lines(
-            representation, "https" if is_https else "http", headers.get(b"origin")
+            representation, "https" if is_https else "http", self._header(b"origin")
         )
-        request_id = response_headers.request_id(headers.get(b"x-request-id"))
+        request_id = response_headers.request_id(self._header(b"x-request-id"))
         return Response(
-            b"%b%bX-Request-ID: %b\r\n\r\n%b"
+            b"%b%bX-Request-ID: %b\r\n\r\n"
             % (
                 _first_lines(representation.status, int(time.time())),
                 lines,
                 request_id.encode(),
-                representation.body,
             ),
+            representation.body,
             target,
             int(representation.status[:3]),
-            len(representation.body),
-            headers.get(b"x-forwarded-for"),
+            self._header(b"x-forwarded-for"),
             request_id,
         )
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header (a callback of the parser)."""
-        name = name.lower()
-        self._count += 1
-        if name in UNDERSTOOD:
-            if name in self._headers:
-                self._is_plain = False
-            self._headers[name] = value.decode("latin-1").strip(" \t")
-        elif name in DECLINED or b"_" in name:
-            # gunicorn has rules of its own for names with an underscore.
-            self._is_plain = False
+        self._headers[name.lower()] = value
 
-    def _parse(self, received: bytes) -> bool:
+    def _header(self, name: bytes) -> str | None:
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1").strip(" \t")
+
+    def _parse(self, head: bytes) -> bool:
         """Parse the head of a request; False to decline it."""
         if (
-            len(received) > MAX_HEAD_BYTES
-            or received.find(b"\r\n\r\n") != len(received) - 4
+            len(head) > MAX_HEAD_BYTES
             # A header that goes on in the next line.
-            or b"\r\n " in received
-            or b"\r\n\t" in received
-            or received.translate(None, ALLOWED_BYTES)
+            or b"\r\n " in head
+            or b"\r\n\t" in head
+            or head.translate(None, ALLOWED_BYTES)
         ):
             return False
-        self._headers = {}
-        self._count = 0
-        self._is_plain = True
+        headers = self._headers = {}
         try:
-            self._parser.feed_data(received)
+            self._parser.feed_data(head)
+            is_plain = (
+                # Each line is another header; gunicorn joins repeated ones.
+                len(headers) == head.count(b"\r\n") - 2
+                and len(headers) <= MAX_HEADERS
+                and DECLINED.isdisjoint(headers)
+                # gunicorn has rules of its own for names with an underscore.
+                and b"_" not in b"".join(headers)
+                and b"host" in headers
+                and (self._header(b"connection") or "keep-alive").lower() == "keep-alive"
+            )
         except (HttpParserError, HttpParserUpgrade):
-            self._is_plain = False
-        is_plain = (
-            self._is_plain
-            and self._count <= MAX_HEADERS
-            and b"host" in self._headers
-            and self._headers.get(b"connection", "keep-alive").lower() == "keep-alive"
-        )
+            is_plain = False
         if not is_plain:
-            # It may wait for a body, or for nothing more on this connection.
+            # The old one may wait for a body, or expect nothing more on a connection.
             self._parser = HttpRequestParser(self)
         return is_plain
 

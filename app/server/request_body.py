@@ -1,14 +1,16 @@
 """A request's body as gunicorn reads it, with limits on time, bytes and patience.
 
 gevent switches to another request only where one waits, and a read does not wait
-while data is there. So every read from the connection gives the others a turn
-first, and counts against the limits: a body is not read on forever.
+while data is there. So every read from the connection lets the others go first, and
+counts against the limits.
 """
 
 from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gevent
@@ -35,11 +37,13 @@ class RequestReader(SocketUnreader):  # type: ignore[misc]
         super().__init__(connection)
         self.unread(received)
         self.deadline = time.monotonic() + BODY_TIMEOUT
+        # Called before each read, to let other requests run.
+        self.take_turn: Callable[[], None] = partial(gevent.sleep, 0)
         self._bytes = 0
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Receive the next bytes; raises `TimeoutError` or `OSError`."""
-        gevent.sleep(0)
+        self.take_turn()
         remaining = self.deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("the body did not arrive in time")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import gevent
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 
 MAX_BYTES = 64 * 1024
@@ -21,13 +20,15 @@ END = b"\r\n\r\n"
 _bare_line_feed = re.compile(rb"(?<!\r)\n").search
 
 
-def receive_head(receive: Callable[[], bytes], received: bytes) -> bytes:
+def receive_head(
+    receive: Callable[[], bytes], received: bytes, take_turn: Callable[[], None]
+) -> bytes:
     """Receive until a head is complete; return everything received, b"" at the end.
 
-    Args: a function that receives the next bytes, and what was received before. What it
-    raises passes through. A head that will never be complete is returned for
-    gunicorn to refuse. Raises `NoMoreData` if it is cut off, `LimitRequestHeaders` if it is
-    too large.
+    Args: a function that receives the next bytes, what was received before, and a
+    function that lets other requests run. A head that will never be complete is returned
+    for gunicorn to refuse. Raises `NoMoreData` if it is cut off, and
+    `LimitRequestHeaders` if it is too large.
     """
     received = received or receive()
     if not received or END in received:
@@ -42,7 +43,7 @@ def receive_head(receive: Callable[[], bytes], received: bytes) -> bytes:
         if len(head) > MAX_BYTES:
             raise LimitRequestHeaders(f"more than {MAX_BYTES} bytes")
         searched = len(head)
-        gevent.sleep(0)
+        take_turn()
         more = receive()
         if not more:
             raise NoMoreData

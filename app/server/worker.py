@@ -13,21 +13,30 @@ from __future__ import annotations
 import contextlib
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import gevent
+from gevent.event import Event
+from gevent.lock import Semaphore
+from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.glogging import Logger as GunicornLogger
-from gunicorn.workers import ggevent
+from gunicorn.workers.ggevent import GeventWorker
 
 from app import logs
 from app.server.connection import STOP_TIMEOUT, Connection
 from app.server.fast_path import FastPath
 from app.server.refusals import refuse
 
-# Seconds between two looks at which connections have waited long enough.
-SWEEP_INTERVAL = 0.5
+# Seconds between two looks at the connections and at how long the event loop takes.
+WATCH_INTERVAL = 0.1
+SLOW_TURN = 0.02
+# Connections that a worker accepts in one turn of the event loop while turns are slow.
+MAX_ACCEPT = 32
+# Seconds between two signs of life to gunicorn's master process.
+NOTIFY_INTERVAL = 1.0
 
 
 class Logger(GunicornLogger):  # type: ignore[misc]
@@ -63,7 +72,7 @@ class DrainingServer(StreamServer):
         super().close()
 
 
-class Worker(ggevent.GeventWorker):  # type: ignore[misc]
+class Worker(GeventWorker):  # type: ignore[misc]
     """The worker class of `gunicorn.conf.py`."""
 
     fast_path: FastPath
@@ -72,23 +81,46 @@ class Worker(ggevent.GeventWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # The connections that wait for a request.
         self.waiting: set[Connection] = set()
-
-    def init_process(self) -> None:
-        """Start the process; gunicorn creates the server class that it finds in its module."""
-        ggevent.StreamServer = DrainingServer
-        super().init_process()
+        self._has_to_stop = Event()
+        # Connections that send without waiting take turns: while they read, and while
+        # their requests are served.
+        self.greedy = Semaphore(1)
+        self.pipelining = Semaphore(1)
 
     def run(self) -> None:
         """Serve until the worker is stopped."""
         entries = self.wsgi.extensions["cache"].entries
         self.fast_path = FastPath(entries, self.wsgi.config["CORS_ORIGINS"])
-        gevent.spawn(self._sweep)
-        super().run()
+        connections = Pool(self.worker_connections)
+        servers = [self._start_server(listener, connections) for listener in self.sockets]
+        gevent.spawn(self._watch, servers)
+        while self.alive:
+            self.notify()
+            self._has_to_stop.wait(NOTIFY_INTERVAL)
+        for server in servers:
+            server.close()
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        while connections and time.monotonic() < deadline:
+            self.notify()
+            gevent.sleep(0.05)
+        for server in servers:
+            server.stop(timeout=1)
+
+    def _start_server(self, listener: Any, connections: Pool) -> DrainingServer:
+        server = DrainingServer(
+            listener,
+            # The name now: a connection may be accepted just before the listener is closed.
+            handle=partial(self.handle, listener.getsockname()),
+            spawn=connections,
+        )
+        server.max_accept = 1
+        server.start()
+        return server
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve a connection until it closes."""
+        """Serve a connection, accepted at a listener of this name, until it closes."""
         try:
-            Connection(self, listener.getsockname(), client, addr).serve()
+            Connection(self, listener, client, addr).serve()
         except gevent.GreenletExit:
             pass  # the worker has waited for it long enough
         except TimeoutError as error:
@@ -107,6 +139,7 @@ class Worker(ggevent.GeventWorker):  # type: ignore[misc]
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: finish the requests under way, close every other connection."""
         super().handle_exit(sig, frame)
+        self._has_to_stop.set()
         if self.booted:
             gevent.spawn(self._stop)
 
@@ -117,9 +150,16 @@ class Worker(ggevent.GeventWorker):  # type: ignore[misc]
         gevent.sleep(STOP_TIMEOUT)
         self._expire()
 
-    def _sweep(self) -> None:
+    def _watch(self, servers: list[DrainingServer]) -> None:
+        """End waits that take too long, and accept faster while everything else is slow."""
         while True:
-            gevent.sleep(SWEEP_INTERVAL)
+            started = time.monotonic()
+            gevent.sleep(WATCH_INTERVAL)
+            is_slow = time.monotonic() - started > WATCH_INTERVAL + SLOW_TURN
+            for server in servers:
+                # One connection per turn of the event loop leaves the next one to the other
+                # workers. But if turns are long, a queue of connections would take seconds.
+                server.max_accept = MAX_ACCEPT if is_slow else 1
             self._expire()
 
     def _expire(self) -> None:

@@ -50,8 +50,9 @@ CREATE TABLE IF NOT EXISTS available_interviewers (
 -- "xmin" is the id that the row carries: under a savepoint it is not the transaction's.
 -- PostgreSQL sends equal payloads of one transaction once. "at" makes them different, so
 -- that a change that was undone and made again is not reported as undone.
+-- The search_path is today's: a dump is restored with an empty one.
 CREATE OR REPLACE FUNCTION notify_interview_change()
-RETURNS trigger LANGUAGE plpgsql AS $$
+RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND OLD.appointment_id IS DISTINCT FROM NEW.appointment_id THEN
     IF OLD.appointment_id IS NOT NULL THEN

@@ -28,6 +28,6 @@ def app(application: Flask) -> Flask:
 
 @pytest.fixture
 def tables(sql: Sql) -> Tables:
-    """Gives all rows of all tables."""
+    """Return all rows of all tables."""
     names = ["days", "appointments", "interviewers", "interviews", "available_interviewers"]
     return lambda: {name: sql(f"SELECT * FROM {name} ORDER BY id") for name in names}

@@ -8,20 +8,20 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.support.database import Sql, Tables
-from tests.support.seed import ADA, ONE, SEED, TWO, slots
+from tests.support.seed import ADA, ONE, SEED, TWO, appointments
 
 
-def test_put_books_a_free_slot(client: FlaskClient) -> None:
+def test_put_books_a_free_appointment(client: FlaskClient) -> None:
     response = client.put("/api/appointments/2", json={"interview": ADA})
     assert (response.status_code, response.data) == (204, b"")
     assert "Content-Type" not in response.headers
-    assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
+    assert appointments(client) == {**SEED, "2": {**TWO, "interview": ADA}}
 
 
-def test_put_edits_a_booked_slot(client: FlaskClient) -> None:
+def test_put_edits_a_booked_appointment(client: FlaskClient) -> None:
     response = client.put("/api/appointments/1", json={"interview": ADA})
     assert (response.status_code, response.data) == (204, b"")
-    assert slots(client) == {**SEED, "1": {**ONE, "interview": ADA}}
+    assert appointments(client) == {**SEED, "1": {**ONE, "interview": ADA}}
 
 
 def test_an_edit_keeps_the_row(client: FlaskClient, tables: Tables) -> None:
@@ -31,22 +31,20 @@ def test_an_edit_keeps_the_row(client: FlaskClient, tables: Tables) -> None:
     assert tables() == {**before, "interviews": [(row[0], "Ada", 2, 1)]}
 
 
-def test_the_same_put_twice_is_answered_twice(client: FlaskClient) -> None:
+def test_the_same_put_twice_succeeds_twice(client: FlaskClient) -> None:
     for _ in range(2):
         assert client.put("/api/appointments/2", json={"interview": ADA}).status_code == 204
-    assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
+    assert appointments(client) == {**SEED, "2": {**TWO, "interview": ADA}}
 
 
 def test_the_last_write_wins(client: FlaskClient) -> None:
     bob = {"student": "Bob", "interviewer": 1}
     assert client.put("/api/appointments/2", json={"interview": ADA}).status_code == 204
     assert client.put("/api/appointments/2", json={"interview": bob}).status_code == 204
-    assert slots(client) == {**SEED, "2": {**TWO, "interview": bob}}
+    assert appointments(client) == {**SEED, "2": {**TWO, "interview": bob}}
 
 
-def test_any_interviewer_may_be_booked_not_only_an_available_one(
-    client: FlaskClient, sql: Sql
-) -> None:
+def test_an_interviewer_who_is_not_available_may_be_booked(client: FlaskClient, sql: Sql) -> None:
     sql("DELETE FROM available_interviewers")
     assert client.put("/api/appointments/2", json={"interview": ADA}).status_code == 204
 
@@ -59,7 +57,7 @@ def test_extra_keys_at_both_levels_are_ignored(client: FlaskClient) -> None:
         "interview": {**ADA, "id": 77, "appointment_id": 4, "tags": [{"a": 1.5}]},
     }
     assert client.put("/api/appointments/2", json=body).status_code == 204
-    assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
+    assert appointments(client) == {**SEED, "2": {**TWO, "interview": ADA}}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +75,7 @@ def test_a_strange_extra_key_is_ignored(client: FlaskClient, extra: str) -> None
     body = f'{{"x":{extra},"interview":{{"student":"Ada","interviewer":2,"x":{extra}}}}}'
     response = client.put("/api/appointments/2", data=body, content_type="application/json")
     assert response.status_code == 204
-    assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
+    assert appointments(client) == {**SEED, "2": {**TWO, "interview": ADA}}
 
 
 @pytest.mark.parametrize("interviewer", ["2", "2.0", "2e0", "20e-1", '"2"', '"02"'])
@@ -85,9 +83,9 @@ def test_the_interviewer_is_stored_as_a_number(client: FlaskClient, interviewer:
     body = f'{{"interview":{{"student":"Ada","interviewer":{interviewer}}}}}'
     response = client.put("/api/appointments/2", data=body, content_type="application/json")
     assert response.status_code == 204
-    answer = client.get("/api/appointments")
-    assert answer.json == {**SEED, "2": {**TWO, "interview": ADA}}
-    assert type(answer.json["2"]["interview"]["interviewer"]) is int
+    listed = client.get("/api/appointments")
+    assert listed.json == {**SEED, "2": {**TWO, "interview": ADA}}
+    assert type(listed.json["2"]["interview"]["interviewer"]) is int
 
 
 @pytest.mark.parametrize(
@@ -101,11 +99,11 @@ def test_the_interviewer_is_stored_as_a_number(client: FlaskClient, interviewer:
         "application/merge-patch+json; charset=utf-8",
     ],
 )
-def test_every_json_content_type_is_taken(client: FlaskClient, content_type: str) -> None:
+def test_every_json_content_type_is_accepted(client: FlaskClient, content_type: str) -> None:
     body = json.dumps({"interview": ADA})
     response = client.put("/api/appointments/2", data=body, content_type=content_type)
     assert response.status_code == 204
-    assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
+    assert appointments(client) == {**SEED, "2": {**TWO, "interview": ADA}}
 
 
 @pytest.mark.parametrize("escaped", [True, False], ids=["escaped", "as UTF-8"])
@@ -124,12 +122,12 @@ def test_every_json_content_type_is_taken(client: FlaskClient, content_type: str
         pytest.param("a\tb\nc\u2028d", id="control characters"),
     ],
 )
-def test_a_name_is_stored_as_it_was_sent(
+def test_a_name_is_stored_as_sent(
     client: FlaskClient, sql: Sql, student: str, escaped: bool
 ) -> None:
     interview = {"student": student, "interviewer": 2}
     body = json.dumps({"interview": interview}, ensure_ascii=escaped).encode()
     response = client.put("/api/appointments/2", data=body, content_type="application/json")
     assert response.status_code == 204
-    assert slots(client) == {**SEED, "2": {**TWO, "interview": interview}}
+    assert appointments(client) == {**SEED, "2": {**TWO, "interview": interview}}
     assert sql("SELECT student FROM interviews WHERE appointment_id = 2") == [(student,)]

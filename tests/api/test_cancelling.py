@@ -6,17 +6,17 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.support.database import Tables
-from tests.support.seed import ADA, ONE, SEED, TWO, slots
+from tests.support.seed import ADA, ONE, SEED, TWO, appointments
 
 
 def test_delete_cancels_an_interview(client: FlaskClient) -> None:
     response = client.delete("/api/appointments/1")
     assert (response.status_code, response.data) == (204, b"")
     assert "Content-Type" not in response.headers
-    assert slots(client) == {**SEED, "1": {**ONE, "interview": None}}
+    assert appointments(client) == {**SEED, "1": {**ONE, "interview": None}}
 
 
-def test_delete_of_a_free_slot_is_fine_too(client: FlaskClient, tables: Tables) -> None:
+def test_delete_of_a_free_appointment_succeeds(client: FlaskClient, tables: Tables) -> None:
     before = tables()
     response = client.delete("/api/appointments/2")
     assert (response.status_code, response.data) == (204, b"")
@@ -40,13 +40,13 @@ def test_delete_of_a_free_slot_is_fine_too(client: FlaskClient, tables: Tables) 
 def test_delete_ignores_a_body(client: FlaskClient, body: bytes, content_type: str | None) -> None:
     response = client.delete("/api/appointments/1", data=body, content_type=content_type)
     assert (response.status_code, response.data) == (204, b"")
-    assert slots(client) == {**SEED, "1": {**ONE, "interview": None}}
+    assert appointments(client) == {**SEED, "1": {**ONE, "interview": None}}
 
 
-def test_a_cancelled_slot_can_be_booked_again(client: FlaskClient) -> None:
+def test_a_cancelled_appointment_can_be_booked_again(client: FlaskClient) -> None:
     client.delete("/api/appointments/1")
     assert client.put("/api/appointments/1", json={"interview": ADA}).status_code == 204
-    assert slots(client) == {**SEED, "1": {**ONE, "interview": ADA}}
+    assert appointments(client) == {**SEED, "1": {**ONE, "interview": ADA}}
 
 
 def test_a_trailing_slash_changes_nothing(client: FlaskClient) -> None:

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from tests.support.database import Sql, Tables
 from tests.support.problems import assert_problem
-from tests.support.seed import ADA, SEED, slots
+from tests.support.seed import ADA, SEED, appointments
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
@@ -24,7 +24,7 @@ NONE = {"If-None-Match": "*"}
 
 
 @pytest.mark.parametrize(
-    ("method", "slot", "headers", "status"),
+    ("method", "appointment", "headers", "status"),
     [
         ("PUT", 2, NONE, 204),
         ("PUT", 1, NONE, 412),
@@ -48,18 +48,23 @@ NONE = {"If-None-Match": "*"}
         ("DELETE", 1, {"If-None-Match": '"a"'}, 204),
     ],
 )
-def test_a_write_may_ask_for_a_free_or_a_booked_slot(
-    client: FlaskClient, method: str, slot: int, headers: dict[str, str], status: int
+def test_a_conditional_write_requires_a_free_or_a_booked_appointment(
+    client: FlaskClient, method: str, appointment: int, headers: dict[str, str], status: int
 ) -> None:
     body = {"interview": ADA} if method == "PUT" else None
-    response = client.open(f"/api/appointments/{slot}", method=method, json=body, headers=headers)
+    response = client.open(
+        f"/api/appointments/{appointment}", method=method, json=body, headers=headers
+    )
     assert response.status_code == status
     if status == 412:
         assert_problem(response.headers, response.data, 412)
-        assert slots(client) == SEED
+        assert appointments(client) == SEED
     else:
         stored = ADA if method == "PUT" else None
-        assert slots(client) == {**SEED, str(slot): {**SEED[str(slot)], "interview": stored}}
+        assert appointments(client) == {
+            **SEED,
+            str(appointment): {**SEED[str(appointment)], "interview": stored},
+        }
 
 
 @pytest.mark.parametrize("headers", [ANY, NONE, {**ANY, **NONE}, {"If-Match": '"a"'}], ids=str)
@@ -76,23 +81,23 @@ def test_a_write_may_ask_for_a_free_or_a_booked_slot(
         ("PUT", "/api/appointments/2", {"interview": {**ADA, "student": ""}}, 422),
     ],
 )
-def test_an_unknown_slot_and_a_body_that_does_not_fit_win_over_a_condition(
+def test_an_unknown_appointment_or_an_invalid_body_overrides_a_condition(
     client: FlaskClient, headers: dict[str, str], *, method: str, path: str, body: Any, status: int
 ) -> None:
     response = client.open(path, method=method, headers=headers, json=body)
     assert_problem(response.headers, response.data, status)
     assert response.status_code == status
-    assert slots(client) == SEED
+    assert appointments(client) == SEED
 
 
 def both_workers(server: Server) -> list[int]:
-    """Wait for both of a server's workers; give their ids."""
+    """Wait for both of a server's workers; return their process ids."""
     wait_for(lambda: len(server.workers) == 2)
     return server.workers
 
 
 def race(server: Server, method: str, path: str, headers: dict[str, str]) -> dict[str, int]:
-    """Send 20 requests at once; give each student's status."""
+    """Send 20 requests at once; return the status of each student's."""
 
     def write(student: str) -> int:
         body = json.dumps({"interview": {"student": student, "interviewer": 2}})
@@ -109,19 +114,19 @@ def race(server: Server, method: str, path: str, headers: dict[str, str]) -> dic
         return dict(zip(students, threads.map(write, students), strict=True))
 
 
-def test_of_twenty_safe_bookings_exactly_one_wins(
+def test_of_twenty_conditional_bookings_exactly_one_succeeds(
     client: FlaskClient, serve: Callable[..., Server], sql: Sql
 ) -> None:
     server = serve()
-    for slot in (2, 3, 4):
-        statuses = race(server, "PUT", f"/api/appointments/{slot}", NONE)
+    for appointment in (2, 3, 4):
+        statuses = race(server, "PUT", f"/api/appointments/{appointment}", NONE)
         assert sorted(statuses.values()) == [204] + [412] * 19
         (winner,) = (student for student, status in statuses.items() if status == 204)
-        stored = sql("SELECT student FROM interviews WHERE appointment_id = %s", [slot])
+        stored = sql("SELECT student FROM interviews WHERE appointment_id = %s", [appointment])
         assert stored == [(winner,)]
 
 
-def test_of_twenty_safe_cancels_exactly_one_wins(
+def test_of_twenty_conditional_cancels_exactly_one_succeeds(
     client: FlaskClient, serve: Callable[..., Server], tables: Tables
 ) -> None:
     statuses = race(serve(), "DELETE", "/api/appointments/1", ANY)

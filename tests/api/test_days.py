@@ -1,4 +1,4 @@
-"""GET /api/days: every day, with its slots, its interviewers and its free spots."""
+"""GET /api/days: every day, with its appointments, its interviewers and its free spots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_lists_the_days_of_the_test_seed(client: FlaskClient) -> None:
     assert (response.status_code, response.json) == (200, [MONDAY, TUESDAY])
 
 
-def test_a_day_without_slots_or_interviewers_is_listed(
+def test_a_day_without_appointments_or_interviewers_is_listed(
     client: FlaskClient, sql: Callable[..., Any]
 ) -> None:
     sql("INSERT INTO days (name) VALUES ('Sunday')")

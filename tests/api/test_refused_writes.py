@@ -15,15 +15,15 @@ from flask.testing import FlaskClient
 
 from tests.support.database import Tables
 from tests.support.problems import assert_problem
-from tests.support.seed import ADA, SEED, TWO, slots
+from tests.support.seed import ADA, SEED, TWO, appointments
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
 
-def test_a_body_of_exactly_100_kb_is_taken(client: FlaskClient) -> None:
+def test_a_body_of_exactly_100_kb_is_accepted(client: FlaskClient) -> None:
     response = client.put("/api/appointments/2", data=of_bytes(102_400), content_type=JSON)
     assert response.status_code == 204
-    assert slots(client) == {**SEED, "2": {**TWO, "interview": ADA}}
+    assert appointments(client) == {**SEED, "2": {**TWO, "interview": ADA}}
 
 
 JSON = "application/json"
@@ -39,13 +39,13 @@ INTERVIEWER = "#/interview/interviewer"
 
 
 class Case(NamedTuple):
-    """A request to be refused, and how."""
+    """An invalid request, and how it is refused."""
 
     status: int
     body: bytes = GOOD
     pointers: list[str] | None = None
     content_type: str | None = JSON
-    slot: str = "2"
+    appointment: str = "2"
     content_encoding: str | None = None
 
 
@@ -55,7 +55,7 @@ def headers(case: Case) -> dict[str, str]:
 
 
 def of_bytes(size: int) -> bytes:
-    """A good body, filled up to this size."""
+    """A valid body, padded to this size."""
     head, tail = b'{"x":"', b'",' + GOOD[1:]
     return head + b"x" * (size - len(head) - len(tail)) + tail
 
@@ -75,7 +75,7 @@ def with_extra(literal: str) -> bytes:
 
 
 CASES = {
-    # No JSON in UTF-8.
+    # Not JSON in UTF-8.
     "empty": Case(400, b""),
     "whitespace": Case(400, b" \r\n\t "),
     "not JSON": Case(400, b"student=Ada"),
@@ -120,7 +120,7 @@ CASES = {
     "one byte over 100 kB": Case(413, of_bytes(102_401)),
     "a megabyte of spaces": Case(413, b" " * 1_000_000),
     "objects nested 50,000 deep": Case(413, b'{"":' * 50_000 + b"1" + b"}" * 50_000),
-    # No JSON by its name.
+    # Another content type.
     "text/plain": Case(415, content_type="text/plain"),
     "no content type": Case(415, content_type=None),
     "form": Case(415, b"student=Ada", content_type="application/x-www-form-urlencoded"),
@@ -204,34 +204,34 @@ CASES = {
     "interviewer unknown": with_interviewer("99"),
     "interviewer unknown, largest": with_interviewer("2147483647"),
     "interviewer unknown, as a string": with_interviewer('"99"'),
-    # The slot.
-    "slot 99": Case(404, slot="99"),
-    "slot 2147483647": Case(404, slot="2147483647"),
-    "slot 2147483648": Case(404, slot="2147483648"),
-    "slot 99999999999999999999": Case(404, slot="99999999999999999999"),
-    "slot of 4,000 digits": Case(404, slot="9" * 4000),
-    "slot 0": Case(404, slot="0"),
-    "slot -1": Case(404, slot="-1"),
-    "slot +1": Case(404, slot="+1"),
-    "slot 1.5": Case(404, slot="1.5"),
-    "slot 2.0": Case(404, slot="2.0"),
-    "slot 1e0": Case(404, slot="1e0"),
-    "slot 0x1": Case(404, slot="0x1"),
-    "slot abc": Case(404, slot="abc"),
-    "slot an Arabic digit": Case(404, slot="%D9%A3"),
-    "slot a superscript": Case(404, slot="%C2%B2"),
-    "slot with a NUL": Case(404, slot="1%00"),
-    "slot with a blank": Case(404, slot="1%20"),
-    "slot with a line break": Case(404, slot="1%0A"),
-    "slot with invalid UTF-8": Case(404, slot="1%FF"),
-    "slot with a quote": Case(404, slot="1'%20OR%20'1'='1"),
-    "slot with a percent sign": Case(404, slot="%25s"),
-    "slot with more behind": Case(404, slot="1/2"),
+    # The appointment.
+    "appointment 99": Case(404, appointment="99"),
+    "appointment 2147483647": Case(404, appointment="2147483647"),
+    "appointment 2147483648": Case(404, appointment="2147483648"),
+    "appointment 99999999999999999999": Case(404, appointment="99999999999999999999"),
+    "appointment of 4,000 digits": Case(404, appointment="9" * 4000),
+    "appointment 0": Case(404, appointment="0"),
+    "appointment -1": Case(404, appointment="-1"),
+    "appointment +1": Case(404, appointment="+1"),
+    "appointment 1.5": Case(404, appointment="1.5"),
+    "appointment 2.0": Case(404, appointment="2.0"),
+    "appointment 1e0": Case(404, appointment="1e0"),
+    "appointment 0x1": Case(404, appointment="0x1"),
+    "appointment abc": Case(404, appointment="abc"),
+    "appointment an Arabic digit": Case(404, appointment="%D9%A3"),
+    "appointment a superscript": Case(404, appointment="%C2%B2"),
+    "appointment with a NUL": Case(404, appointment="1%00"),
+    "appointment with a blank": Case(404, appointment="1%20"),
+    "appointment with a line break": Case(404, appointment="1%0A"),
+    "appointment with invalid UTF-8": Case(404, appointment="1%FF"),
+    "appointment with a quote": Case(404, appointment="1'%20OR%20'1'='1"),
+    "appointment with a percent sign": Case(404, appointment="%25s"),
+    "appointment with more behind": Case(404, appointment="1/2"),
 }
 
 
 def assert_refused(case: Case, status: int, headers: Any, body: bytes) -> None:
-    """Check that this is the answer to a request that is to be refused."""
+    """Check the response to an invalid request."""
     assert status == case.status, body
     errors = assert_problem(headers, body, case.status)
     if case.status != 422:
@@ -243,11 +243,13 @@ def assert_refused(case: Case, status: int, headers: Any, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
-def test_refuses(client: FlaskClient, tables: Tables, log: io.StringIO, case: Case) -> None:
+def test_an_invalid_booking_is_refused_and_changes_nothing(
+    client: FlaskClient, tables: Tables, log: io.StringIO, case: Case
+) -> None:
     before = tables()
     started = time.monotonic()
     response = client.put(
-        f"/api/appointments/{case.slot}",
+        f"/api/appointments/{case.appointment}",
         data=case.body,
         headers=headers(case),
     )
@@ -260,20 +262,20 @@ def test_refuses(client: FlaskClient, tables: Tables, log: io.StringIO, case: Ca
 
 
 @pytest.mark.parametrize(
-    "slot",
-    [pytest.param(case.slot, id=name) for name, case in CASES.items() if case.status == 404],
+    "appointment",
+    [pytest.param(case.appointment, id=name) for name, case in CASES.items() if case.status == 404],
 )
-def test_refuses_to_cancel(
-    client: FlaskClient, tables: Tables, log: io.StringIO, slot: str
+def test_cancelling_an_unknown_appointment_is_refused(
+    client: FlaskClient, tables: Tables, log: io.StringIO, appointment: str
 ) -> None:
     before = tables()
-    response = client.delete(f"/api/appointments/{slot}")
+    response = client.delete(f"/api/appointments/{appointment}")
     assert_refused(Case(404), response.status_code, response.headers, response.data)
     assert tables() == before
     assert "Traceback" not in log.getvalue()
 
 
-def test_a_slot_of_5000_digits_is_unknown(client: FlaskClient) -> None:
+def test_an_appointment_id_of_5000_digits_is_unknown(client: FlaskClient) -> None:
     for method in ("PUT", "DELETE"):
         response = client.open(
             "/api/appointments/" + "9" * 5000, method=method, data=GOOD, content_type=JSON
@@ -281,7 +283,7 @@ def test_a_slot_of_5000_digits_is_unknown(client: FlaskClient) -> None:
         assert_refused(Case(404), response.status_code, response.headers, response.data)
 
 
-def test_a_booked_slot_keeps_its_interview_when_an_edit_is_refused(client: FlaskClient) -> None:
+def test_a_refused_edit_leaves_the_interview_unchanged(client: FlaskClient) -> None:
     for case in CASES.values():
         if case.status != 404:
             response = client.put(
@@ -290,10 +292,10 @@ def test_a_booked_slot_keeps_its_interview_when_an_edit_is_refused(client: Flask
                 headers=headers(case),
             )
             assert response.status_code == case.status
-    assert slots(client) == SEED
+    assert appointments(client) == SEED
 
 
-def test_the_real_server_refuses_the_same_and_stays_in_step(
+def test_the_real_server_refuses_the_same_on_one_connection(
     client: FlaskClient, serve: Callable[..., Server], tables: Tables
 ) -> None:
     server = serve()
@@ -303,7 +305,7 @@ def test_the_real_server_refuses_the_same_and_stays_in_step(
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     for name, case in CASES.items():
         started = time.monotonic()
-        path = f"/api/appointments/{case.slot}"
+        path = f"/api/appointments/{case.appointment}"
         connection.request("PUT", path, case.body, headers(case))
         response = connection.getresponse()
         body = response.read()

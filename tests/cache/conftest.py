@@ -12,7 +12,7 @@ from tests.support.lists import PATHS
 
 
 @pytest.fixture
-def stored(app: Flask, client: FlaskClient) -> Iterator[FlaskClient]:
+def cached(app: Flask, client: FlaskClient) -> Iterator[FlaskClient]:
     """A client whose three GETs are served from the cache."""
     listener = app.extensions["change_listener"]
     listener.start()

@@ -1,4 +1,4 @@
-"""Reads are right while a COMMIT is in flight: late, without a reply, or from a killed worker.
+"""Reads are correct while a COMMIT is in flight: delayed, unanswered, or from a killed worker.
 
 The proxy between the server and PostgreSQL holds back the COMMIT or its reply.
 """
@@ -24,14 +24,14 @@ from tests.support.server import Serve, Server
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
-# Of every list, on connections that go to either worker.
+# Enough new connections to reach both workers.
 READS = 8
 
 
-def students(server: Server) -> set[str | None]:
-    """Return who some reads show in appointment 2."""
+def students(server: Server, reads: int = READS) -> set[str | None]:
+    """Return the students that several reads show in appointment 2."""
     shown = set()
-    for _ in range(READS):
+    for _ in range(reads):
         response = ask(server, "GET", "/api/appointments")
         assert response.status == 200
         interview = response.json["2"]["interview"]
@@ -40,7 +40,7 @@ def students(server: Server) -> set[str | None]:
 
 
 def free_spots(server: Server) -> set[int]:
-    """Return how many free spots some reads show on the day of appointment 2."""
+    """Return the free spots that several reads show on the day of appointment 2."""
     responses = [ask(server, "GET", "/api/days") for _ in range(READS)]
     assert {response.status for response in responses} == {200}
     return {response.json[0]["spots"] for response in responses}
@@ -109,6 +109,25 @@ def test_after_a_commit_that_outlives_its_connection_no_read_is_stale(
     assert succeeded
 
 
+def test_a_read_does_not_share_a_query_that_began_before_it(
+    serve: Serve, app: Flask, proxy: Proxy
+) -> None:
+    server = serve(DATABASE_URL=proxy.url, WEB_CONCURRENCY="1")
+    early: list[set[str | None]] = []
+    late: list[set[str | None]] = []
+    reply = proxy.hold_reply(b"interviews.student")
+    with Threads() as threads:
+        threads.start(lambda: early.append(students(server, 1)))
+        assert reply.reached.wait(5)
+        assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
+        for _ in range(10):
+            threads.start(lambda: late.append(students(server, 1)))
+        time.sleep(0.3)
+        reply.passes.set()
+    assert early in ([{None}], [{"Ada"}])
+    assert late == [{"Ada"}] * 10
+
+
 def _kill_the_worker_that_commits(server: Server, commit: Hold) -> None:
     """Send a booking, and kill its worker while the COMMIT is held back."""
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
@@ -173,5 +192,5 @@ def test_a_writer_that_waits_for_a_row_lock_does_not_keep_reads_from_the_cache(
         assert sql("SELECT FROM pg_locks WHERE NOT granted")
         sql("ROLLBACK")
     assert {response.status for response in responses} == {200}
-    # Each worker asks PostgreSQL again once a second.
+    # Each worker queries PostgreSQL once a second.
     assert queries() - before <= 2 * (1 + seconds)

@@ -1,4 +1,4 @@
-"""How often PostgreSQL is asked."""
+"""How many queries reach PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.support.waiting import wait_for
 
 
 def queries(proxy: Proxy) -> int:
-    """How often the interviewers were asked for."""
+    """Return how many queries for the interviewers there were."""
     return sum(b"interviewers" in s and b"avatar" in s for s in proxy.statements)
 
 
 def wait_until_stored(server: Server, proxy: Proxy, path: str) -> None:
-    """Ask until PostgreSQL is not asked any more."""
+    """Send requests until one is served without a query."""
 
     def is_stored() -> bool:
         before = len(proxy.statements)
@@ -37,7 +37,7 @@ def wait_until_stored(server: Server, proxy: Proxy, path: str) -> None:
 
 
 def warm(server: Server, proxy: Proxy) -> None:
-    """Let each worker store the interviewers, while the others stand still."""
+    """Let each worker cache the interviewers, while the others are frozen."""
     workers = server.workers
     for warmed in workers:
         with frozen(worker for worker in workers if worker != warmed):
@@ -46,7 +46,7 @@ def warm(server: Server, proxy: Proxy) -> None:
 
 @contextmanager
 def locked(sql: Sql) -> Iterator[None]:
-    """Nobody may read the interviewers meanwhile."""
+    """Lock the interviewers against reading during the block."""
     sql("BEGIN; LOCK TABLE interviewers IN ACCESS EXCLUSIVE MODE")
     try:
         yield
@@ -78,55 +78,60 @@ def test_a_query_that_returns_the_same_keeps_the_cached_response(
     assert app.extensions["cache"].entries["/api/days"].response is first
 
 
-def test_a_change_costs_each_process_one_query_however_many_wait(
+def test_a_change_costs_each_worker_one_query_however_many_requests_wait(
     serve: Serve, app: Flask, proxy: Proxy, sql: Sql
 ) -> None:
     server = serve(DATABASE_URL=proxy.url)
     warm(server, proxy)
     before = queries(proxy)
-    answers: list[Response] = []
+    started = time.monotonic()
+    responses: list[Response] = []
     sql("UPDATE interviewers SET name = 'Eve'")
     with Threads() as threads, locked(sql):
+        time.sleep(MAX_AGE)  # nothing cached is fresh any more
         for _ in range(50):
-            threads.start(lambda: answers.append(ask(server, "GET", "/api/interviewers")))
-        # All wait for the lock, whether they asked PostgreSQL or wait for who did.
+            threads.start(lambda: responses.append(ask(server, "GET", "/api/interviewers")))
+        # All wait: one for the lock, the others for its query.
         time.sleep(0.7)
-        assert answers == []
-    assert {answer.status for answer in answers} == {200}
-    assert {answer.json["1"]["name"] for answer in answers} == {"Eve"}
-    # Of those who arrive during a query, all share the next one.
-    assert queries(proxy) - before <= 4
+        assert responses == []
+    assert {response.status for response in responses} == {200}
+    assert {response.json["1"]["name"] for response in responses} == {"Eve"}
+    # All requests that arrive during a query share the next one.
+    seconds = time.monotonic() - started
+    assert queries(proxy) - before <= 2 * (2 + seconds // MAX_AGE)
 
 
-def test_a_process_that_was_never_asked_before_asks_once_too(
+def test_a_new_worker_queries_once_however_many_requests_wait(
     serve: Serve, app: Flask, proxy: Proxy, sql: Sql
 ) -> None:
     server = serve(DATABASE_URL=proxy.url, WEB_CONCURRENCY="1")
     wait_until_stored(server, proxy, "/api/days")
-    answers: list[Response] = []
+    started = time.monotonic()
+    responses: list[Response] = []
     with Threads() as threads, locked(sql):
         for _ in range(50):
-            threads.start(lambda: answers.append(ask(server, "GET", "/api/interviewers")))
+            threads.start(lambda: responses.append(ask(server, "GET", "/api/interviewers")))
         time.sleep(0.7)
-        assert answers == []
-    assert [answer.status for answer in answers] == [200] * 50
-    assert queries(proxy) <= 2
+        assert responses == []
+    assert [response.status for response in responses] == [200] * 50
+    seconds = time.monotonic() - started
+    assert queries(proxy) <= 2 + seconds // MAX_AGE
 
 
-def test_who_waits_for_a_query_that_fails_is_answered_too(
+def test_requests_that_wait_for_a_query_that_fails_get_503(
     serve: Serve, app: Flask, sql: Sql
 ) -> None:
     server = serve()
     for _ in range(10):
         ask(server, "GET", "/api/interviewers")
     sql("UPDATE interviewers SET name = 'Eve'")
-    answers: list[Response] = []
+    responses: list[Response] = []
     with locked(sql), Threads() as threads:
         for _ in range(20):
-            threads.start(lambda: answers.append(ask(server, "GET", "/api/interviewers")))
-    assert {(answer.status, answer.headers.get("Retry-After")) for answer in answers} == {
+            threads.start(lambda: responses.append(ask(server, "GET", "/api/interviewers")))
+    assert {(response.status, response.headers.get("Retry-After")) for response in responses} == {
         (503, "2")
     }
-    assert max(answer.seconds for answer in answers) < 5
-    answer = ask(server, "GET", "/api/interviewers")
-    assert answer.json["1"]["name"] == "Eve"
+    assert max(response.seconds for response in responses) < 5
+    response = ask(server, "GET", "/api/interviewers")
+    assert response.json["1"]["name"] == "Eve"

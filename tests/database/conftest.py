@@ -1,4 +1,4 @@
-"""Preparing, seeding and resetting a database."""
+"""Fixtures that prepare, seed and reset a database."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from shutil import which
 
 import pytest
 from flask import Flask
 
 from app import create_app
 from app.database import pool, schema
+from tests.support import tools
 from tests.support.database import Sql
 from tests.support.project import ROOT
 
 
 @pytest.fixture
 def clean_slate(sql: Sql) -> None:
-    """An empty database, whatever the test before left."""
+    """Empty the database."""
     sql("DROP SCHEMA public CASCADE")
     sql("CREATE SCHEMA public")
 
 
 @pytest.fixture(scope="module")
 def app_of(database_url: str) -> Iterator[Callable[[str], Flask]]:
-    """Makes the application of an environment."""
+    """Create the application of an environment."""
     apps: list[Flask] = []
 
     def make(name: str) -> Flask:
@@ -43,7 +43,7 @@ def app_of(database_url: str) -> Iterator[Callable[[str], Flask]]:
 
 @pytest.fixture
 def prepare(app_of: Callable[[str], Flask]) -> Callable[[str], None]:
-    """Does what `flask db prepare` does, in an environment."""
+    """Do what `flask db prepare` does in an environment."""
 
     def run(name: str) -> None:
         with app_of(name).app_context():
@@ -63,7 +63,7 @@ def other(database_url: str) -> Iterator[pool.Connection]:
 
 @pytest.fixture
 def flask(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a command of the project's; keyword arguments override settings, None unsets one."""
+    """Run a command of the project; keyword arguments override settings (None unsets one)."""
 
     def run(command: str, **overrides: str | None) -> subprocess.CompletedProcess[str]:
         settings = {"DATABASE_URL": database_url, "APP_ENV": "test", **overrides}
@@ -83,10 +83,8 @@ def flask(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def psql(database_url: str) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Runs a file of db/schema with psql, which goes on after an error unless told otherwise."""
-    program = which("psql")
-    if not program:
-        pytest.skip("psql is not on PATH")
+    """Run a file of db/schema with psql, which continues after an error by default."""
+    program = tools.postgres_program("psql")
 
     def run(name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -132,20 +132,20 @@ def test_a_commit_whose_reply_is_lost_is_in_flight_until_its_outcome_is_known(
     assert recorder.questions == [0, 3]
 
 
-def test_a_write_that_is_given_up_finishes_its_commit(
+def test_a_write_that_is_given_up_abandons_its_commit(
     client: FlaskClient, proxy: Proxy, recorder: Recorder
 ) -> None:
     proxy.breaks_after.append(b"COMMIT")
     proxy.breaks_before.extend([b"pg_xact_status"] * 100)
     assert client.put(PATH, json=booking("Ada")).status_code == 503
-    assert recorder.calls == [BEGUN, FINISHED]
+    assert recorder.calls == [BEGUN, ABANDONED]
 
 
 class Killed(BaseException):
     """As gevent kills a greenlet: no `except Exception` stops it."""
 
 
-def test_a_killed_write_finishes_its_commit(
+def test_a_killed_write_abandons_its_commit(
     client: FlaskClient, proxy: Proxy, recorder: Recorder
 ) -> None:
     def lose_the_reply() -> None:
@@ -163,8 +163,8 @@ def test_a_killed_write_finishes_its_commit(
     finally:
         signal.signal(signal.SIGALRM, before)
         proxy.loses = b""
-    assert recorder.calls == [BEGUN, FINISHED]
+    assert recorder.calls == [BEGUN, ABANDONED]
     assert recorder.commits == [0, 1]
     recorder.on_begun = lambda: None
     assert client.put(PATH, json=booking("Bob")).status_code == 204
-    assert recorder.calls == [BEGUN, FINISHED] * 2
+    assert recorder.calls == [BEGUN, ABANDONED, BEGUN, FINISHED]

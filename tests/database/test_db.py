@@ -1,4 +1,4 @@
-"""When PostgreSQL is away, slow, silent or breaks off: the right answer, or 503 in time."""
+"""If PostgreSQL is unavailable, slow or frozen: the correct response, or 503 in time."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ from tests.support.waiting import wait_for
 
 FREE = {"If-None-Match": "*"}
 BOOKED = {"If-Match": "*"}
+# Seconds that a list is served from the cache.
+CACHE_MAX_AGE = 1.0
 
 
-def assert_unavailable(answer: Response) -> None:
-    assert answer.status == 503
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert int(answer.headers["Retry-After"]) > 0
-    assert answer.json["status"] == 503
-    assert answer.seconds < 5
+def assert_unavailable(response: Response) -> None:
+    assert response.status == 503
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert int(response.headers["Retry-After"]) > 0
+    assert response.json["status"] == 503
+    assert response.seconds < 5
 
 
-# Backends that are killed
+# Killed connections
 
 KILL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -42,29 +44,39 @@ KILL = (
 )
 
 
-def test_no_request_fails_when_backends_are_killed(serve: Serve, app: Flask, sql: Sql) -> None:
+def test_no_request_fails_when_backends_are_killed(
+    serve: Serve, app: Flask, database_url: str
+) -> None:
     server = serve()
-    answers: list[tuple[str, Response]] = []
+    responses: list[tuple[str, Response]] = []
 
     def work(number: int) -> None:
         path = f"/api/appointments/{1 + number % 4}"
         for turn in range(60):
             if turn % 2:
-                answers.append(("GET", ask(server, "GET", f"/api/days?{turn}")))
+                responses.append(("GET", ask(server, "GET", "/api/days")))
             elif turn % 6:
-                answers.append(("PUT", ask(server, "PUT", path, booking(f"{number} {turn}"))))
+                responses.append(("PUT", ask(server, "PUT", path, booking(f"{number} {turn}"))))
             else:
-                answers.append(("DELETE", ask(server, "DELETE", path)))
+                responses.append(("DELETE", ask(server, "DELETE", path)))
 
     with Threads() as killing:
-        killing.repeat(lambda: (sql(KILL), killing.stopping.wait(0.1)))
+
+        def kill() -> None:
+            # A new connection has to live long enough for a statement, on a busy machine too.
+            started = time.monotonic()
+            with connected(database_url) as run:
+                run(KILL)
+            killing.stopping.wait(max(0.1, 10 * (time.monotonic() - started)))
+
+        killing.repeat(kill)
         with Threads() as threads:
             for number in range(8):
                 threads.start(work, number)
-    assert len(answers) == 8 * 60
-    failed = [(method, *answer[:3]) for method, answer in answers if answer.status >= 400]
+    assert len(responses) == 8 * 60
+    failed = [(method, *response[:3]) for method, response in responses if response.status >= 400]
     assert failed == []
-    assert max(answer.seconds for _, answer in answers) < 5
+    assert max(response.seconds for _, response in responses) < 5
 
 
 # A connection that breaks while a change is committed
@@ -72,7 +84,7 @@ def test_no_request_fails_when_backends_are_killed(serve: Serve, app: Flask, sql
 
 @pytest.fixture
 def behind(app: Flask, proxy: Proxy) -> Iterator[Any]:
-    """A client of an application behind a bad network."""
+    """A client of an application behind a faulty network."""
     behind = create_app({"DATABASE_URL": proxy.url, "APP_ENV": "test"})
     yield behind.test_client()
     behind.extensions["change_listener"].stop()
@@ -90,10 +102,10 @@ def behind(app: Flask, proxy: Proxy) -> Iterator[Any]:
     ],
     ids=str,
 )
-def test_a_change_is_made_once_although_its_connection_breaks(  # noqa: PLR0917
+def test_a_change_is_made_once_if_its_connection_breaks(  # noqa: PLR0917
     behind: Any, proxy: Proxy, sql: Sql, moment: str, times: int, request_: Any
 ) -> None:
-    method, slot, headers = request_
+    method, appointment, headers = request_
     sql(
         "CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN INSERT INTO made DEFAULT VALUES; RETURN NULL; END $$"
@@ -107,9 +119,11 @@ def test_a_change_is_made_once_although_its_connection_breaks(  # noqa: PLR0917
         breaks = proxy.breaks_before if moment == "before" else proxy.breaks_after
         breaks.extend([b"COMMIT"] * times)
         body = {"json": booking("Ada", 2)} if method == "PUT" else {}
-        answer = behind.open(f"/api/appointments/{slot}", method=method, headers=headers, **body)
-        assert (answer.status_code, answer.data) == (204, b"")
-        stored = sql("SELECT student FROM interviews WHERE appointment_id = %s", [slot])
+        response = behind.open(
+            f"/api/appointments/{appointment}", method=method, headers=headers, **body
+        )
+        assert (response.status_code, response.data) == (204, b"")
+        stored = sql("SELECT student FROM interviews WHERE appointment_id = %s", [appointment])
         assert stored == ([("Ada",)] if method == "PUT" else [])
         assert sql("SELECT count(*) FROM made") == [(1,)]
     finally:
@@ -117,27 +131,31 @@ def test_a_change_is_made_once_although_its_connection_breaks(  # noqa: PLR0917
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_refusal_stays_a_refusal_although_its_connection_breaks(
+def test_a_refused_write_stays_refused_if_its_connection_breaks(
     behind: Any, proxy: Proxy, sql: Sql, moment: str
 ) -> None:
     (proxy.breaks_before if moment == "before" else proxy.breaks_after).append(b"ROLLBACK")
-    answer = behind.put("/api/appointments/1", json=booking("Ada"), headers=FREE)
-    assert answer.status_code == 412
+    response = behind.put("/api/appointments/1", json=booking("Ada"), headers=FREE)
+    assert response.status_code == 412
     assert sql("SELECT student FROM interviews") == [("Archie Cohen",)]
 
 
-def test_a_read_is_done_again_when_its_connection_breaks(behind: Any, proxy: Proxy) -> None:
-    for breaks in (proxy.breaks_before, proxy.breaks_after):
-        breaks.extend([b"json_agg"] * 2)
-        assert behind.get("/api/days?direct").status_code == 200
+def test_a_read_is_repeated_if_its_connection_breaks(behind: Any, proxy: Proxy) -> None:
+    # Two lists: the second read of one is served from the cache.
+    for breaks, path, text in (
+        (proxy.breaks_before, "/api/days", b"available_interviewers"),
+        (proxy.breaks_after, "/api/interviewers", b"avatar"),
+    ):
+        breaks.extend([text] * 2)
+        assert behind.get(path).status_code == 200
         assert breaks == []
 
 
-def test_a_network_that_breaks_every_time_is_unavailable(behind: Any, proxy: Proxy) -> None:
+def test_a_network_that_always_breaks_gives_503(behind: Any, proxy: Proxy) -> None:
     proxy.breaks_before.extend([b"json_agg"] * 100)
     started = time.monotonic()
-    answer = behind.get("/api/days?direct")
-    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+    response = behind.get("/api/days")
+    assert (response.status_code, "Retry-After" in response.headers) == (503, True)
     assert time.monotonic() - started < 5
 
 
@@ -166,41 +184,40 @@ AT_ONCE: list[tuple[tuple[Any, ...], int]] = [
 ]
 
 
-def test_locked_tables_are_unavailable_in_time_and_delay_nothing_else(
+def test_locked_tables_give_503_in_time_and_delay_nothing_else(
     serve: Serve, app: Flask, sql: Sql
 ) -> None:
     server = serve()
     slow: list[Response] = []
     days = ask(server, "GET", "/api/days").json
     sql("BEGIN; LOCK TABLE days, appointments, interviewers, interviews IN ACCESS EXCLUSIVE MODE")
+    time.sleep(CACHE_MAX_AGE)
     with Threads() as threads:
         for number in range(20):
             path = f"/api/appointments/{1 + number % 4}"
             threads.start(lambda path: slow.append(ask(server, "PUT", path, booking("A"))), path)
-            threads.start(lambda: slow.append(ask(server, "GET", "/api/days?direct")))
+            threads.start(lambda: slow.append(ask(server, "GET", "/api/days")))
         time.sleep(0.3)
         assert slow == []
         for request, status in AT_ONCE:
-            answer = ask(server, *request)
-            assert answer.status == status
-            assert answer.seconds < 0.5
+            response = ask(server, *request)
+            assert response.status == status
+            assert response.seconds < 1
     assert len(slow) == 40
-    for answer in slow:
-        assert_unavailable(answer)
+    for response in slow:
+        assert_unavailable(response)
     sql("COMMIT")
     assert ask(server, "GET", "/api/days").json == days
     assert ask(server, "PUT", "/api/appointments/2", booking("A")).seconds < 1
 
 
-def test_a_change_that_was_not_answered_in_time_is_not_made_later(
-    serve: Serve, app: Flask, sql: Sql
-) -> None:
+def test_a_write_that_timed_out_is_not_made_later(serve: Serve, app: Flask, sql: Sql) -> None:
     server = serve()
     sql("BEGIN; LOCK TABLE interviews IN ACCESS EXCLUSIVE MODE")
     assert_unavailable(ask(server, "PUT", "/api/appointments/2", booking("late")))
     sql("COMMIT")
-    answer = ask(server, "GET", "/api/appointments")
-    assert answer.json["2"]["interview"] is None
+    response = ask(server, "GET", "/api/appointments")
+    assert response.json["2"]["interview"] is None
     assert sql("SELECT count(*) FROM interviews") == [(1,)]
 
 
@@ -215,9 +232,7 @@ FILL_DISK = """
 """
 
 
-def test_a_full_disk_is_unavailable_to_writes_and_delays_nothing(
-    serve: Serve, app: Flask, sql: Sql
-) -> None:
+def test_on_a_full_disk_writes_get_503_and_reads_go_on(serve: Serve, app: Flask, sql: Sql) -> None:
     server = serve()
     sql(FILL_DISK)
     try:
@@ -225,10 +240,10 @@ def test_a_full_disk_is_unavailable_to_writes_and_delays_nothing(
             ("PUT", "/api/appointments/2", booking("A")),
             ("DELETE", "/api/appointments/1", None),
         ]:
-            answer = ask(server, method, path, body)
-            assert_unavailable(answer)
-            assert answer.seconds < 1
-            assert b"extend" not in answer.body
+            response = ask(server, method, path, body)
+            assert_unavailable(response)
+            assert response.seconds < 1
+            assert b"extend" not in response.body
         for path in ("/api/days", "/api/appointments", "/api/interviewers"):
             assert ask(server, "GET", path).status == 200
         assert "No space left on device" in server.log
@@ -256,7 +271,7 @@ def own(postgres_of_our_own: Postgres) -> Postgres:
     return postgres_of_our_own
 
 
-def test_a_transaction_that_a_crash_forgot_was_not_committed(app: Flask) -> None:
+def test_a_transaction_lost_in_a_crash_was_not_committed(app: Flask) -> None:
     with (
         closing(pool.connect(app.config["DATABASE"])) as connection,
         connection.cursor() as cursor,
@@ -267,84 +282,86 @@ def test_a_transaction_that_a_crash_forgot_was_not_committed(app: Flask) -> None
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_a_restart_under_load_gives_right_answers_or_503(
+def test_a_restart_under_load_gives_correct_responses_or_503(
     serve: Serve, own: Postgres, mode: str
 ) -> None:
     server = serve(DATABASE_URL=own.url)
-    answers: list[Response] = []
+    responses: list[Response] = []
     late: list[Response] = []
     good_from = math.inf
     wrong: list[Any] = []
 
-    def work(slot: int, threads: Threads) -> None:
-        path = f"/api/appointments/{slot}"
-        known: set[str | None] = {"Archie Cohen" if slot == 1 else None}
+    def work(appointment: int, threads: Threads) -> None:
+        path = f"/api/appointments/{appointment}"
+        known: set[str | None] = {"Archie Cohen" if appointment == 1 else None}
         turn = 0
         while not threads.stopping.is_set():
             turn += 1
-            student = f"{slot} {turn}"
+            student = f"{appointment} {turn}"
             asked_at = time.monotonic()
             put = ask(server, "PUT", path, booking(student))
-            # After a 503 it may have been made or not.
+            # A write that got 503 may have been made or not.
             known = {student} if put.status == 204 else known | {student}
             get = ask(server, "GET", "/api/appointments")
-            answers.extend([put, get])
+            responses.extend([put, get])
             if asked_at > good_from:
                 late.extend([put, get])
             if get.status == 200:
-                interview = get.json[str(slot)]["interview"]
+                interview = get.json[str(appointment)]["interview"]
                 shown = interview and interview["student"]
                 if shown not in known:
                     wrong.append((shown, known))
                 known = {shown}
 
     with Threads() as threads:
-        for slot in range(1, 5):
-            threads.start(work, slot, threads)
-        wait_for(lambda: len(answers) > 50)
+        for appointment in range(1, 5):
+            threads.start(work, appointment, threads)
+        wait_for(lambda: len(responses) > 50)
         own.control("restart", "-m", mode)
-        # What is asked from two seconds after the database's return is answered.
+        # Requests sent two seconds after PostgreSQL is back succeed.
         good_from = time.monotonic() + 2
         wait_for(lambda: len(late) > 50)
-    assert {answer.status for answer in late} == {200, 204}
+    assert {response.status for response in late} == {200, 204}
     assert wrong == []
-    for answer in answers:
-        if answer.status not in {200, 204}:
-            assert_unavailable(answer)
-    assert max(answer.seconds for answer in answers) < 5
+    for response in responses:
+        if response.status not in {200, 204}:
+            assert_unavailable(response)
+    assert max(response.seconds for response in responses) < 5
 
 
-def test_a_silent_postgresql_is_unavailable_in_time(serve: Serve, own: Postgres) -> None:
+def test_a_frozen_postgresql_gives_503_in_time(serve: Serve, own: Postgres) -> None:
     server = serve(DATABASE_URL=own.url)
     for _ in range(10):
         assert ask(server, "PUT", "/api/appointments/2", booking("A")).status == 204
         assert ask(server, "GET", "/api/appointments").status == 200
-    answers: list[Response] = []
+    responses: list[Response] = []
     with own.silent():
         with Threads() as threads:
             for _ in range(16):
                 threads.start(
-                    lambda: answers.append(ask(server, "PUT", "/api/appointments/2", booking("B")))
+                    lambda: responses.append(
+                        ask(server, "PUT", "/api/appointments/2", booking("B"))
+                    )
                 )
-                threads.start(lambda: answers.append(ask(server, "GET", "/api/days?direct")))
+                threads.start(lambda: responses.append(ask(server, "GET", "/api/days")))
             time.sleep(0.3)
             for request, status in AT_ONCE:
-                answer = ask(server, *request)
-                assert (answer.status, answer.seconds < 0.5) == (status, True)
-        assert len(answers) == 32
-        for answer in answers:
-            assert_unavailable(answer)
+                response = ask(server, *request)
+                assert (response.status, response.seconds < 1) == (status, True)
+        assert len(responses) == 32
+        for response in responses:
+            assert_unavailable(response)
         assert_unavailable(ask(server, "GET", "/api/appointments"))
     started = time.monotonic()
     wait_for(lambda: ask(server, "PUT", "/api/appointments/2", booking("C")).status == 204, 5)
     assert time.monotonic() - started < 2
-    answer = ask(server, "GET", "/api/appointments")
-    assert answer.json["2"]["interview"] == {"student": "C", "interviewer": 1}
+    response = ask(server, "GET", "/api/appointments")
+    assert response.json["2"]["interview"] == {"student": "C", "interviewer": 1}
 
 
 @contextmanager
 def passwords_demanded(own: Postgres) -> Iterator[Sql]:
-    """Lets in who knows the password, which is `right`; gives a `psql` that is in already."""
+    """Require a password, which is `right`; yield a connection that is already open."""
     hba = own.data / "pg_hba.conf"
     rules = hba.read_text()
     with connected(own.url) as sql:
@@ -358,21 +375,19 @@ def passwords_demanded(own: Postgres) -> Iterator[Sql]:
             own.control("reload")
 
 
-def test_a_wrong_password_is_unavailable_and_not_told(serve: Serve, own: Postgres) -> None:
+def test_a_wrong_password_gives_503_and_is_not_revealed(serve: Serve, own: Postgres) -> None:
     with passwords_demanded(own):
         server = serve(DATABASE_URL=f"{own.url}&password=s3cret")
         for _ in range(4):
-            answer = ask(server, "GET", "/api/days")
-            assert_unavailable(answer)
-            assert answer.seconds < 1
-            assert "password" not in answer.body.decode()
+            response = ask(server, "GET", "/api/days")
+            assert_unavailable(response)
+            assert response.seconds < 1
+            assert "password" not in response.body.decode()
         assert "s3cret" not in server.log
         assert "password authentication failed" in server.log
 
 
-def test_a_password_that_is_changed_meanwhile_is_unavailable_until_it_is_right_again(
-    serve: Serve, own: Postgres
-) -> None:
+def test_a_changed_password_gives_503_until_it_is_right_again(serve: Serve, own: Postgres) -> None:
     with passwords_demanded(own) as sql:
         server = serve(DATABASE_URL=f"{own.url}&password=right")
         workers = server.workers
@@ -388,12 +403,12 @@ def test_a_password_that_is_changed_meanwhile_is_unavailable_until_it_is_right_a
         assert sorted(server.workers) == sorted(workers)
 
 
-def test_a_database_that_does_not_exist_is_unavailable(serve: Serve, own: Postgres) -> None:
+def test_a_database_that_does_not_exist_gives_503(serve: Serve, own: Postgres) -> None:
     server = serve(DATABASE_URL=own.url.replace("/postgres?", "/nowhere?"))
     assert_unavailable(ask(server, "GET", "/api/days"))
 
 
-def test_more_connections_than_postgresql_has_are_unavailable(serve: Serve, own: Postgres) -> None:
+def test_a_role_without_free_connections_gives_503(serve: Serve, own: Postgres) -> None:
     with connected(own.url) as sql:
         sql("DROP ROLE IF EXISTS nobody_more")
         sql("CREATE ROLE nobody_more LOGIN CONNECTION LIMIT 0")

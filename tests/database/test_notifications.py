@@ -46,6 +46,7 @@ def payloads(app: Flask, sql: Sql) -> Iterator[Received]:
                 for payload in received:
                     assert isinstance(payload.pop("transaction"), int)
                     assert (payload.pop("at", None) is None) == ("id" not in payload)
+                    assert (payload.pop("xmin", None) is None) == (not payload.get("interview"))
                 return received
 
             receive()

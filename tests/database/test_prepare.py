@@ -75,7 +75,7 @@ def test_the_tables_have_the_columns_of_the_original(
         ("interviewers", {**TEST_SEED, "interviewers": [], "interviews": [], TABLES[4]: []}),
     ],
 )
-def test_what_depends_on_a_row_is_deleted_with_it(
+def test_deleting_a_row_deletes_what_depends_on_it(
     sql: Sql, prepare: Callable[[str], None], deleted: str, left: object
 ) -> None:
     prepare("test")
@@ -147,7 +147,7 @@ def test_a_database_with_a_single_row_is_not_seeded(
 
 
 def test_prepare_without_a_database_says_so_and_succeeds(flask: Run, tmp_path: Path) -> None:
-    # libpq would find one by itself, where the machine has one.
+    # libpq would find a database of the machine's by itself.
     service = tmp_path / "service.conf"
     service.write_text("[nowhere]\nhost=/nonexistent\n")
     libpq = {"PGSERVICE": "nowhere", "PGSERVICEFILE": str(service)}
@@ -159,9 +159,7 @@ def test_prepare_without_a_database_says_so_and_succeeds(flask: Run, tmp_path: P
 
 
 @pytest.mark.parametrize("as_parts", [False, True], ids=["url", "parts"])
-def test_prepare_fails_in_words_where_the_database_cannot_be_reached(
-    flask: Run, as_parts: bool
-) -> None:
+def test_prepare_reports_an_unreachable_database(flask: Run, as_parts: bool) -> None:
     port = str(free_port())
     parts = {"PGHOST": "127.0.0.1", "PGPORT": port, "PGUSER": "ada", "PGPASSWORD": "secret"}
     url = f"postgresql://ada:secret@127.0.0.1:{port}/x"
@@ -175,7 +173,7 @@ def test_prepare_fails_in_words_where_the_database_cannot_be_reached(
     assert ended.stderr.startswith("The database could not be prepared: ")
 
 
-def test_prepare_fails_in_words_on_an_error_of_the_database(sql: Sql, flask: Run) -> None:
+def test_prepare_reports_a_database_error(sql: Sql, flask: Run) -> None:
     sql("CREATE VIEW interviewers AS SELECT 1 AS id")
     ended = flask(RELEASE)
     assert_failed(ended)
@@ -202,7 +200,7 @@ def test_a_seed_that_fails_leaves_nothing_of_prepare(
         "SELECT * FROM days FOR UPDATE",
     ],
 )
-def test_prepare_waits_for_nobody_where_nothing_is_missing(
+def test_prepare_waits_for_nobody_if_nothing_is_missing(
     sql: Sql, prepare: Callable[[str], None], other: pool.Connection, statement: str
 ) -> None:
     prepare("test")
@@ -211,12 +209,12 @@ def test_prepare_waits_for_nobody_where_nothing_is_missing(
     started = time.monotonic()
     prepare("test")
     assert time.monotonic() - started < 2
-    # Nor does it hold up that transaction.
+    # It does not block that transaction either.
     other.rollback()
     assert rows(sql) == TEST_SEED
 
 
-def test_readers_and_writers_go_on_while_a_prepare_is_open(
+def test_readers_and_writers_continue_during_a_prepare(
     sql: Sql, prepare: Callable[[str], None], other: pool.Connection
 ) -> None:
     prepare("test")

@@ -37,7 +37,7 @@ def test_each_file_runs_twice_with_psql(sql: Sql, psql: Run, seed: str) -> None:
     assert existing(sql) == []
 
 
-def test_psql_and_prepare_make_the_same(
+def test_psql_and_prepare_create_the_same_database(
     sql: Sql, psql: Run, prepare: Callable[[str], None]
 ) -> None:
     psql("create")

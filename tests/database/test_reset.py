@@ -26,9 +26,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.usefixtures("clean_slate")
 
 
-def test_drop_leaves_nothing_of_ours_and_all_of_others(
-    sql: Sql, prepare: Callable[[str], None]
-) -> None:
+def test_drop_removes_only_what_create_made(sql: Sql, prepare: Callable[[str], None]) -> None:
     sql("CREATE TABLE notes (id INTEGER)")
     prepare("test")
     for _ in range(2):
@@ -38,7 +36,9 @@ def test_drop_leaves_nothing_of_ours_and_all_of_others(
 
 
 @pytest.mark.parametrize("name", ["development", "test"])
-def test_reset_starts_over(sql: Sql, flask: Run, prepare: Callable[[str], None], name: str) -> None:
+def test_reset_restores_the_seed(
+    sql: Sql, flask: Run, prepare: Callable[[str], None], name: str
+) -> None:
     prepare("test")
     sql("DELETE FROM days")
     ended = flask("flask db reset", APP_ENV=name)
@@ -58,7 +58,7 @@ def test_reset_starts_over(sql: Sql, flask: Run, prepare: Callable[[str], None],
         ("SELECT * FROM interviewers FOR KEY SHARE", "DELETE FROM interviews"),
     ],
 )
-def test_a_reset_waits_for_who_reads_or_writes_and_does_not_deadlock(
+def test_a_reset_waits_for_readers_and_writers_without_deadlock(
     sql: Sql, app_of: Callable[[str], Flask], other: pool.Connection, first: str, second: str
 ) -> None:
     app = app_of("test")
@@ -81,7 +81,7 @@ def test_a_reset_waits_for_who_reads_or_writes_and_does_not_deadlock(
     assert rows(sql) == TEST_SEED
 
 
-def test_reset_in_production_asks_for_a_yes(
+def test_reset_in_production_requires_yes(
     sql: Sql, flask: Run, prepare: Callable[[str], None]
 ) -> None:
     prepare("test")
@@ -106,14 +106,14 @@ def test_a_reset_that_fails_leaves_everything_as_it_was(
     assert additions(sql) == (TRIGGERS, INDEXES)
 
 
-def test_reset_of_a_database_that_cannot_be_reached_fails_in_words(flask: Run) -> None:
+def test_reset_reports_an_unreachable_database(flask: Run) -> None:
     url = f"postgresql://ada:secret@127.0.0.1:{free_port()}/x"
     assert_failed(flask("flask db reset", DATABASE_URL=url))
 
 
 @pytest.mark.parametrize("path", ["/api/debug/reset", "/api/debug/reset/"])
 @pytest.mark.parametrize("name", ["development", "test"])
-def test_debug_reset_starts_over(
+def test_debug_reset_restores_the_seed(
     sql: Sql, app_of: Callable[[str], Flask], name: str, path: str
 ) -> None:
     client = app_of(name).test_client()

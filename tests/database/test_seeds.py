@@ -29,14 +29,16 @@ def test_the_test_seed_is_exact(sql: Sql, prepare: Callable[[str], None]) -> Non
 
 
 @pytest.mark.parametrize("name", ["production", "development"])
-def test_a_term_starts_with_five_days_of_five_slots_and_ten_interviewers(
+def test_a_term_has_five_days_of_five_appointments_and_ten_interviewers(
     sql: Sql, prepare: Callable[[str], None], name: str
 ) -> None:
     prepare(name)
     stored = rows(sql)
     assert stored["days"] == list(enumerate(DAYS, 1))
-    slots = [(time, day) for day in range(1, 6) for time in TIMES]
-    assert stored["appointments"] == [(row, *slot) for row, slot in enumerate(slots, 1)]
+    appointments = [(time, day) for day in range(1, 6) for time in TIMES]
+    assert stored["appointments"] == [
+        (row, *appointment) for row, appointment in enumerate(appointments, 1)
+    ]
     assert stored["interviewers"] == INTERVIEWERS
     available = defaultdict(set)
     for _, day, interviewer in stored["available_interviewers"]:
@@ -50,15 +52,18 @@ def test_a_term_starts_without_interviews(sql: Sql, prepare: Callable[[str], Non
     assert rows(sql)["interviews"] == []
 
 
-def test_development_has_ten_interviews_each_with_somebody_who_is_there_that_day(
+def test_development_has_ten_interviews_with_available_interviewers(
     sql: Sql, prepare: Callable[[str], None]
 ) -> None:
     prepare("development")
     stored = rows(sql)
     available = {(day, interviewer) for _, day, interviewer in stored["available_interviewers"]}
-    day_of = {slot: day for slot, _, day in stored["appointments"]}
+    day_of = {appointment: day for appointment, _, day in stored["appointments"]}
     interviews = stored["interviews"]
-    assert all((day_of[slot], interviewer) in available for _, _, interviewer, slot in interviews)
+    assert all(
+        (day_of[appointment], interviewer) in available
+        for _, _, interviewer, appointment in interviews
+    )
     assert Counter(student for _, student, _, _ in interviews) == Counter(
         [
             "Liam Martinez",
@@ -73,10 +78,10 @@ def test_development_has_ten_interviews_each_with_somebody_who_is_there_that_day
             "Yuko Smith",
         ]
     )
-    assert len({slot for _, _, _, slot in interviews}) == 10
+    assert len({appointment for _, _, _, appointment in interviews}) == 10
 
 
-def test_what_is_random_differs_from_seed_to_seed(sql: Sql, app_of: Callable[[str], Flask]) -> None:
+def test_random_rows_differ_from_seed_to_seed(sql: Sql, app_of: Callable[[str], Flask]) -> None:
     seen = set()
     app = app_of("development")
     for _ in range(3):

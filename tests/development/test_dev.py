@@ -32,7 +32,11 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     # None of these says where a database is, and libpq would read them.
     strange = {"PGUSER": "nobody-of-that-name", "PGSERVICE": "x", "PGHOSTADDR": "203.0.113.1"}
     strange |= {"DATABASE_URL": "", "PGHOST": " ", "APP_ENV": " ", "WEB_CONCURRENCY": ""}
-    with Dev(checkout, strange) as dev:
+    browser = checkout.path / "browser"
+    browser.write_text('#!/bin/sh\necho "$1" >"$0.opened"\n')
+    browser.chmod(0o755)
+    strange |= {"BROWSER": str(browser), "CORS_ORIGINS": "http://localhost:8000"}
+    with Dev(checkout, strange, "--open") as dev:
         yield dev.wait_until_ready()
 
 
@@ -63,6 +67,16 @@ def test_the_client_is_served_and_knows_the_api(dev: Dev) -> None:
         page = response.read().decode()
     for script in re.findall(r'(?:src|href)="(?:\./)?([\w.]+\.(?:js|css))"', page):
         assert get(f"{dev.value('Client')}/{script}")
+
+
+def test_open_shows_the_client_in_a_browser(dev: Dev) -> None:
+    opened = dev.checkout.path / "browser.opened"
+    eventually(opened.exists)
+    assert opened.read_text() == f"{dev.value('Client')}\n"
+
+
+def test_a_client_that_may_not_call_the_api_is_announced(dev: Dev) -> None:
+    dev.wait_for(f"CORS_ORIGINS does not have {dev.value('Client')}")
 
 
 def test_the_reference_is_served_offline_and_asks_this_api(dev: Dev) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from app.database import pool
+from bin import embedded_postgres
 from bin.embedded_postgres import NotStarted, running
 from tests.support.development import ROOT, eventually
 
@@ -62,6 +64,23 @@ def test_it_opens_no_folder_to_others(tmp_path: Path) -> None:
     with running(outer / "data") as url:
         assert ask(url, "SELECT 1") == "1"
     assert (permissions(tmp_path), permissions(outer)) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+def test_root_may_keep_everything_in_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = embedded_postgres.program("postgres").parent.parent.parent
+    outer = tmp_path / "outer"
+    outer.mkdir(mode=0o700)
+    # The programs find their libraries in the folder next to the package's.
+    for name in (package.name, f"{package.name}.libs"):
+        shutil.copytree(package.with_name(name), outer / name, symlinks=True)
+    programs = outer / embedded_postgres.program("postgres").parent.relative_to(package.parent)
+    monkeypatch.setattr("bin.embedded_postgres.program", lambda name: programs / name)
+    with running(outer / "data") as url:
+        assert ask(url, "SELECT 1") == "1"
+    assert permissions(outer) == 0o700
 
 
 def test_settings_of_the_environment_do_not_reach_it(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from configparser import ConfigParser
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support import tools
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,10 +23,7 @@ def read(path: str) -> str:
 
 
 def parse_yaml(path: str) -> Any:
-    if not os.environ.get("CI"):
-        pytest.importorskip("yaml", reason="pip install -r requirements-dev.txt, to read YAML")
-    import yaml  # noqa: PLC0415 -- skipped above if it is missing
-
+    yaml = tools.package("yaml")
     return yaml.safe_load(read(path))
 
 

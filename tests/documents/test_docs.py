@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.config import SETTINGS, read_settings
 from app.database import schema
+from tests.support import tools
 from tests.support.project import ROOT, procfile
 
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
@@ -28,14 +28,14 @@ def readme() -> str:
 
 
 def section(document: str, heading: str) -> str:
-    """The text below a heading, as far as the next of any level."""
+    """Return the text below a heading, up to the next heading of any level."""
     _, _, rest = (ROOT / document).read_text(encoding="utf-8").partition(f"# {heading}\n")
     assert rest, f"{document} has no heading {heading!r}"
     return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def rows(table: str) -> list[list[str]]:
-    """The cells of a section's table, without its two first lines."""
+    """Return the cells of a section's table, without its first two lines."""
     lines = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -52,7 +52,7 @@ def test_the_readme_lists_every_setting_with_its_purpose_and_default() -> None:
         assert meaning.replace("`", "").startswith(setting.purpose)
 
 
-def test_the_readme_shows_a_real_answer(environ: dict[str, str]) -> None:
+def test_the_readme_shows_a_real_response(environ: dict[str, str]) -> None:
     app = create_app({**environ, "APP_ENV": "development"})
     with app.app_context():
         schema.reset()
@@ -90,7 +90,7 @@ def test_the_readme_says_what_each_package_is_for() -> None:
 
 def test_the_env_example_names_every_setting_and_its_default() -> None:
     example = dotenv_values(ROOT / ".env.example", interpolate=False)
-    # The one that is meant to be another: the file is for development.
+    # The only different one: the file is for development.
     assert example == {**DEFAULTS, "APP_ENV": "development"}
     read_settings({name: value or "" for name, value in example.items()})
 
@@ -109,7 +109,7 @@ def test_the_heroku_button_asks_for_settings_with_their_defaults() -> None:
 # --- what Heroku reads
 
 
-def test_requirements_are_fully_pinned_and_hold_what_was_asked_for() -> None:
+def test_requirements_are_pinned_and_complete() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     required = [line for line in lines if not line.lstrip().startswith("#")]
     pinned = [re.fullmatch(r"([a-z0-9-]+)==[0-9][\w.]*( ; .+)?", line) for line in required]
@@ -118,7 +118,7 @@ def test_requirements_are_fully_pinned_and_hold_what_was_asked_for() -> None:
     assert names >= {"flask", "psycopg2-binary", "python-dotenv", "gunicorn", "pytest"}
 
 
-def test_runtime_and_procfile_are_as_heroku_wants_them() -> None:
+def test_runtime_and_procfile_are_valid_for_heroku() -> None:
     assert (ROOT / "runtime.txt").read_bytes() == b"python-3.13\n"
     assert procfile() == {"web": 'gunicorn "app:create_app()"', "release": "flask db prepare"}
 
@@ -172,10 +172,7 @@ def test_every_promise_names_tests_that_exist() -> None:
 
 @pytest.fixture(scope="module")
 def openapi() -> Any:
-    if not os.environ.get("CI"):
-        pytest.importorskip("yaml", reason="pip install -r requirements-dev.txt, for openapi.yaml")
-    import yaml  # noqa: PLC0415 -- skipped above where it is missing
-
+    yaml = tools.package("yaml")
     return yaml.safe_load((ROOT / "docs/openapi.yaml").read_text(encoding="utf-8"))
 
 
@@ -197,7 +194,7 @@ def test_openapi_has_the_operations_of_each_environment(openapi: Any, environmen
 
 
 @pytest.mark.parametrize("path", ["/api/days", "/api/appointments", "/api/interviewers"])
-def test_openapi_shows_what_is_answered(openapi: Any, client: FlaskClient, path: str) -> None:
+def test_openapi_shows_the_real_responses(openapi: Any, client: FlaskClient, path: str) -> None:
     described = openapi["paths"][path]["get"]["responses"]["200"]
     response = client.get(path)
     assert response.json == described["content"]["application/json"]["example"]
@@ -205,12 +202,12 @@ def test_openapi_shows_what_is_answered(openapi: Any, client: FlaskClient, path:
     assert required <= described["headers"].keys() <= {name for name, _ in response.headers}
 
 
-def test_openapi_shows_what_a_reset_answers(openapi: Any, client: FlaskClient) -> None:
+def test_openapi_shows_the_response_to_a_reset(openapi: Any, client: FlaskClient) -> None:
     described = openapi["paths"]["/api/debug/reset"]["get"]["responses"]["200"]
     assert client.get("/api/debug/reset").text == described["content"]["text/plain"]["example"]
 
 
-def test_openapi_shows_bodies_that_are_stored(
+def test_openapi_shows_bodies_that_are_accepted(
     openapi: Any, client: FlaskClient, sql: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     book = openapi["paths"]["/api/appointments/{appointment_id}"]["put"]

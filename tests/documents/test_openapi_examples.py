@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -15,13 +14,11 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.http.errors import PHRASES
+from tests.support import tools
 
 ROOT = Path(__file__).resolve().parents[2]
 
-if not os.environ.get("CI"):
-    pytest.importorskip("yaml", reason="pip install -r requirements-dev.txt, for openapi.yaml")
-import yaml  # noqa: E402 -- skipped above if it is missing
-
+yaml = tools.package("yaml")
 OPENAPI = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text(encoding="utf-8"))
 RESPONSES = OPENAPI["components"]["responses"]
 

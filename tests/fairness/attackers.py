@@ -170,7 +170,11 @@ def listen(port: int, connections: int) -> None:
 
 def book(student: str) -> bytes:
     """A booking of the slot 1."""
-    body = f'{{"interview":{{"student":"{student}","interviewer":1}}}}'.encode()
+    return put(f'{{"interview":{{"student":"{student}","interviewer":1}}}}'.encode())
+
+
+def put(body: bytes) -> bytes:
+    """A request with this body."""
     length = f"Content-Length: {len(body)}\r\n".encode()
     return request("PUT /api/appointments/1", JSON, length) + body
 
@@ -193,6 +197,12 @@ ATTACKS: dict[str, Attack] = {
     "largest texts": lambda port: flood(port, HANDSHAKE, LARGEST_TEXT),
     "compressed texts": lambda port: flood(port, HANDSHAKE, COMPRESSED_TEXT),
     "pings in many sockets": lambda port: drip(port, HANDSHAKE, PING * 500, 50),
+    "unfinished messages": lambda port: drip(
+        port,
+        HANDSHAKE + b"\x01\xfe" + (60_000).to_bytes(2, "big") + MASK + b"x" * 60_000,
+        PING,
+        250,
+    ),
     "handshakes": lambda port: repeat_request(port, HANDSHAKE),
     # Bodies.
     "tiny chunks to PUT": lambda port: flood(
@@ -268,7 +278,17 @@ ATTACKS: dict[str, Attack] = {
         ),
     ),
     "many header lines": lambda port: flood(port, GET_DAYS[:-2], b"A: b\r\n"),
+    "unfinished bodies": lambda port: drip(
+        port,
+        request("PUT /api/appointments/1", JSON, b"Content-Length: 102400\r\n") + b" " * 102000,
+        b" ",
+        70,
+    ),
+    "nested JSON": lambda port: each_in_turn(port, [put(b"[" * 100_000)]),
+    "large JSON": lambda port: each_in_turn(port, [put(b"[" + b"1," * 50_000 + b"1]")]),
     # Requests.
+    "lists with a query": lambda port: flood(port, b"", request("GET /api/appointments?a")),
+    "bookings on many connections": lambda port: drip(port, b"", book("Ada"), 50),
     "pipelined reads": lambda port: flood(port, b"", GET_DAYS),
     "pipelined reads of nothing": lambda port: flood(port, b"", request("GET /nowhere")),
     "pipelined preflights": lambda port: flood(
@@ -279,7 +299,7 @@ ATTACKS: dict[str, Attack] = {
     "responses that nobody reads": lambda port: never_read(
         port, b"", request("GET /api/appointments"), 50
     ),
-    "sockets that nobody reads": lambda port: never_read(port, HANDSHAKE, PING_TEXT, 50),
+    "sockets that nobody reads": lambda port: never_read(port, HANDSHAKE, PING_TEXT, 250),
     "reads on many connections": lambda port: drip(port, b"", GET_DAYS, 100),
     "compressed lists": lambda port: read_whole_responses(
         port, request("GET /api/appointments", b"Accept-Encoding: gzip\r\n"), 10

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,42 +20,33 @@ from tests.fairness.measures import Bystanders, attackers
 from tests.support.database import reseed
 from tests.support.server import Server, free_port
 
-# The others find nothing that these do not find; they run with `-m slow`.
+# One of each kind. The others run with `-m slow`.
 EVERY_TIME = [
     "protocol pings",
-    "empty texts",
-    "endless fragments",
-    "largest texts",
-    "handshakes",
     "pings in many sockets",
+    "unfinished messages",
     "sockets that nobody reads",
     "tiny chunks to PUT",
-    "tiny chunks to nowhere",
     "tiny chunks in many connections",
-    "long chunk extensions",
     "trailers",
     "huge bodies to GET",
     "unfinished heads",
     "short unfinished heads",
     "many header lines",
     "entity tags",
-    "fewer entity tags",
-    "subprotocols",
     "fewer subprotocols",
-    "forwarded for",
-    "pipelined reads",
-    "pipelined reads of nothing",
     "reads on many connections",
+    "bookings on many connections",
     "responses that nobody reads",
 ]
-# Those that keep a worker busy in different places; the server is stopped meanwhile.
-WHILE_STOPPING = [
-    "protocol pings",
-    "tiny chunks to PUT",
-    "short unfinished heads",
-    "pipelined reads",
-    "reads on many connections",
-]
+# These keep a worker busy in different places while it is to stop.
+WHILE_STOPPING = ["protocol pings", "tiny chunks to PUT", "short unfinished heads"]
+WHILE_STOPPING_SLOW = ["pipelined reads", "reads on many connections", "huge bodies to GET"]
+
+
+def slow_unless(names: list[str], is_quick: Callable[[str], bool]) -> list[Any]:
+    """These as parameters, marked as slow where that is so."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (not is_quick(name))) for name in names]
 
 
 class SharedServer:
@@ -92,10 +84,7 @@ def shared(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     shared.discard()
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in EVERY_TIME)) for name in ATTACKS],
-)
+@pytest.mark.parametrize("attack", slow_unless(list(ATTACKS), EVERY_TIME.__contains__))
 def test_an_attack_keeps_nobody_waiting(shared: SharedServer, attack: str) -> None:
     try:
         with closing(Bystanders(shared.get(), shared.memory)) as bystanders:
@@ -108,7 +97,9 @@ def test_an_attack_keeps_nobody_waiting(shared: SharedServer, attack: str) -> No
         raise
 
 
-@pytest.mark.parametrize("attack", WHILE_STOPPING)
+@pytest.mark.parametrize(
+    "attack", slow_unless(WHILE_STOPPING + WHILE_STOPPING_SLOW, WHILE_STOPPING.__contains__)
+)
 def test_the_server_stops_in_time_while_it_is_attacked(
     app: object, serve: Callable[..., Server], attack: str
 ) -> None:

@@ -70,7 +70,7 @@ def test_more_workers_than_the_shared_memory_has_room_for_are_refused_and_nothin
     configuration = tmp_path / "few_workers.py"
     configuration.write_text(
         "from app.cache import data_version\n"
-        "data_version.SLOTS = 3\n"
+        "data_version.MAX_WORKERS = 3\n"
         f"exec(compile(open({str(ROOT / 'gunicorn.conf.py')!r}).read(),"
         f" {str(ROOT / 'gunicorn.conf.py')!r}, 'exec'))\n"
     )

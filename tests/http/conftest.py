@@ -17,7 +17,7 @@ from tests.support.server import Serve, Server
 
 @pytest.fixture(scope="module")
 def make_app(database_url: str) -> Iterator[MakeApp]:
-    """Makes applications; keyword arguments override settings."""
+    """Create applications; keyword arguments override settings."""
     apps: list[Flask] = []
 
     def make(**overrides: str) -> Flask:
@@ -44,7 +44,7 @@ def app(application: Flask) -> Flask:
 
 @pytest.fixture(scope="module")
 def make_client(make_app: MakeApp, application: Flask) -> MakeClient:
-    """Makes clients of applications; keyword arguments override settings."""
+    """Create clients of applications; keyword arguments override settings."""
     reseed(application)
     return lambda **overrides: make_app(**overrides).test_client()
 

@@ -16,7 +16,7 @@ LOCAL = "http://localhost:8000"
 
 @each_request
 @pytest.mark.parametrize("origin", [None, GOOD, "null", "http://127.0.0.1:3000"])
-def test_by_default_every_origin_may_read_every_answer(
+def test_by_default_every_origin_may_read_every_response(
     to_all: FlaskClient, request_: Any, origin: str | None
 ) -> None:
     headers = send_each(to_all, request_, **({"Origin": origin} if origin else {})).headers
@@ -29,7 +29,7 @@ def test_by_default_every_origin_may_read_every_answer(
 
 @each_request
 @pytest.mark.parametrize("origin", [GOOD, LOCAL])
-def test_a_listed_origin_may_read_every_answer(
+def test_a_listed_origin_may_read_every_response(
     to_listed: FlaskClient, request_: Any, origin: str
 ) -> None:
     headers = send_each(to_listed, request_, Origin=origin).headers
@@ -66,7 +66,7 @@ NEAR_MISSES = [
 
 
 @pytest.mark.parametrize("origin", NEAR_MISSES)
-def test_a_near_miss_may_not(to_listed: FlaskClient, origin: str) -> None:
+def test_an_origin_that_almost_matches_may_not_read(to_listed: FlaskClient, origin: str) -> None:
     preflight = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
     for headers in (
         to_listed.get("/api/days", headers={"Origin": origin}).headers,
@@ -79,7 +79,7 @@ def test_a_near_miss_may_not(to_listed: FlaskClient, origin: str) -> None:
 
 
 @each_request
-def test_with_a_list_every_answer_varies_also_without_an_origin(
+def test_with_a_list_every_response_varies_even_without_an_origin(
     to_listed: FlaskClient, request_: Any
 ) -> None:
     headers = send_each(to_listed, request_).headers
@@ -100,7 +100,7 @@ def test_with_a_list_every_answer_varies_also_without_an_origin(
         ("http://[::1]:8000", "http://[::1]:8000"),
     ],
 )
-def test_the_setting_is_read_as_browsers_write_origins(
+def test_an_origin_setting_is_normalized_as_browsers_do(
     make_client: MakeClient, setting: str, origin: str
 ) -> None:
     client = make_client(CORS_ORIGINS=setting)
@@ -160,12 +160,12 @@ def test_a_preflight_without_headers_is_allowed(to_all: FlaskClient) -> None:
     assert response.headers["Access-Control-Max-Age"] == "7200"
 
 
-def test_an_origin_off_the_list_is_answered_all_the_same(to_listed: FlaskClient) -> None:
+def test_an_unlisted_origin_still_gets_a_response(to_listed: FlaskClient) -> None:
     response = to_listed.get("/api/interviewers", headers={"Origin": "https://evil.example"})
     assert response.status_code == 200
     assert list(response.get_json()) == ["1", "2"]
 
 
-def test_vary_names_the_encoding_too(to_all: FlaskClient, to_listed: FlaskClient) -> None:
+def test_vary_names_origin_and_encoding(to_all: FlaskClient, to_listed: FlaskClient) -> None:
     assert words(to_all.get("/api/days").headers["Vary"]) == {"accept-encoding"}
     assert words(to_listed.get("/api/days").headers["Vary"]) == {"accept-encoding", "origin"}

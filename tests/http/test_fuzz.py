@@ -1,8 +1,8 @@
-"""No request whatever is answered with a 5xx, with what openapi.yaml does not say, or slowly.
+"""No request gets a 5xx, a response that openapi.yaml does not describe, or a slow response.
 
-schemathesis makes the requests from docs/openapi.yaml, good ones and bad ones, alone
-and in sequences, and checks each answer against it. hypothesis makes what no client
-library would send.
+schemathesis derives valid and invalid requests, alone and in sequences, from
+docs/openapi.yaml, and checks each response against it. hypothesis generates what no
+client library would send.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pytest
 
 from app import create_app
 from app.database import schema
+from tests.support import tools
 from tests.support.database import connected
 from tests.support.http import ask
 from tests.support.project import ROOT
@@ -29,35 +30,34 @@ from tests.support.server import Server, free_port
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
-hypothesis = pytest.importorskip("hypothesis")
-st = pytest.importorskip("hypothesis.strategies")
-
-SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+hypothesis = tools.package("hypothesis")
+st = tools.package("hypothesis.strategies")
 
 
-@pytest.mark.skipif(not SCHEMATHESIS.exists(), reason="schemathesis is not installed")
 @pytest.mark.parametrize(
     ("seeds", "examples"),
     [
         pytest.param(1, 20, id="short"),
-        # In turns: it keeps what it has sent, and collecting that garbage takes it seconds.
+        # In turns: schemathesis keeps what it has sent, and collecting that takes seconds.
         pytest.param(12, 1200, id="long", marks=pytest.mark.slow),
     ],
 )
-def test_every_answer_is_as_described(
+def test_every_response_is_as_openapi_describes(
     serve: Callable[..., Server],
     environ: dict[str, str],
     seeds: int,
     examples: int,
     tmp_path: Path,
 ) -> None:
+    tools.package("schemathesis")
+    schemathesis = Path(sys.executable).with_name("schemathesis")
     with create_app(environ).app_context():
         schema.reset()
     server = serve()
     for seed in range(1, seeds + 1):
         run = subprocess.run(
             [
-                SCHEMATHESIS,
+                schemathesis,
                 *("--config-file", Path(__file__).with_name("schemathesis.toml")),
                 *("run", ROOT / "docs" / "openapi.yaml", "--url", server.url),
                 *("--checks", "all", "--max-response-time", "1"),
@@ -72,7 +72,7 @@ def test_every_answer_is_as_described(
     assert "at=ERROR" not in server.log
 
 
-# What hypothesis makes
+# What hypothesis generates
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300),
@@ -93,7 +93,7 @@ BAD_BODIES = BAD_BOOKINGS.map(lambda value: json.dumps(value).encode()) | st.bin
 
 
 def mostly(usual: Any) -> Any:
-    """A strategy for one of these strings, and now and then for any bytes."""
+    """Return a strategy for one of these strings, and sometimes for any bytes."""
     return st.integers(0, 14).flatmap(
         lambda roll: st.binary(max_size=30) if roll == 0 else st.sampled_from(usual).map(str.encode)
     )
@@ -124,7 +124,7 @@ SMALL_BODIES = BAD_BODIES | st.binary(max_size=30)
 FRAMED_BODIES = SMALL_BODIES | SMALL_BODIES.map(
     lambda body: b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
 )
-SLOTS = ["/api/appointments/1", "/api/appointments/2/", "/api/appointments/x", "//api/days"]
+APPOINTMENTS = ["/api/appointments/1", "/api/appointments/2/", "/api/appointments/x", "//api/days"]
 LISTS = ["/api/days", "/api/appointments?x=%00", "/api/interviewers", "/", "*", "http://x/api/days"]
 MESSAGES = st.builds(
     lambda method, target, version, fields, body: b"".join(
@@ -136,7 +136,7 @@ MESSAGES = st.builds(
         ]
     ),
     mostly(["GET", "HEAD", "PUT", "PUT", "DELETE", "OPTIONS", "POST"]),
-    mostly(SLOTS + LISTS),
+    mostly(APPOINTMENTS + LISTS),
     mostly(["HTTP/1.1", "HTTP/1.0"]),
     st.lists(FIELD, max_size=4),
     FRAMED_BODIES,
@@ -149,28 +149,28 @@ EXAMPLES = pytest.mark.parametrize(
 
 
 class Exchange(NamedTuple):
-    """What came back after some bytes, and the seconds that took."""
+    """What the server sent back, and the seconds it took."""
 
-    answer: bytes
+    response: bytes
     seconds: float
 
     @property
     def statuses(self) -> set[int]:
-        return {int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", self.answer)}
+        return {int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", self.response)}
 
 
 def exchange(server: Server, message: bytes) -> Exchange:
-    """Send bytes, say that no more will come, and read to the end."""
+    """Send bytes, close this direction of the connection, and read to the end."""
     started = time.monotonic()
     with closing(socket.create_connection(("127.0.0.1", server.port), 10)) as connection:
         connection.sendall(message)
         connection.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    return Exchange(answer, time.monotonic() - started)
+        response = b"".join(iter(lambda: connection.recv(65536), b""))
+    return Exchange(response, time.monotonic() - started)
 
 
 def explore(test: Callable[..., None], examples: int, **strategies: Any) -> None:
-    """Let hypothesis look for what makes a test fail; the same each time."""
+    """Let hypothesis search for an input that fails a test; it tries the same each time."""
     settings = hypothesis.settings(
         max_examples=examples, deadline=None, derandomize=True, database=None
     )
@@ -191,7 +191,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
 
 
 @EXAMPLES
-def test_any_bytes_are_answered_and_what_is_refused_changes_nothing(
+def test_any_bytes_get_a_response_and_refused_requests_change_nothing(
     server: Server, examples: int
 ) -> None:
     def stored() -> bytes:
@@ -211,18 +211,18 @@ def test_any_bytes_are_answered_and_what_is_refused_changes_nothing(
 
 
 @EXAMPLES
-def test_a_bad_request_is_refused_at_once_though_no_connection_is_free(
+def test_a_bad_request_is_refused_at_once_if_no_connection_is_free(
     server: Server, database_url: str, examples: int
 ) -> None:
     def check(body: bytes, method: str, path: str) -> None:
-        answer = ask(
+        response = ask(
             server, "PUT", "/api/appointments/1", body, {"Content-Type": "application/json"}
         )
-        assert answer.status in {400, 422}
-        assert answer.seconds < 1
-        answer = ask(server, method, path)
-        assert answer.status in {404, 405}
-        assert answer.seconds < 1
+        assert response.status in {400, 422}
+        assert response.seconds < 1
+        response = ask(server, method, path)
+        assert response.status in {404, 405}
+        assert response.seconds < 1
 
     with connected(database_url) as sql, Threads() as waiting:
         sql("BEGIN")

@@ -12,7 +12,7 @@ from tests.support.waiting import wait_for
 
 
 def lines_of(server: Server, request_id: str) -> list[str]:
-    """Wait for the log to name a request; give all lines that do."""
+    """Wait until the log names a request; return all lines that do."""
     wait_for(lambda: f"request_id={request_id}" in server.log)
     return [line for line in server.log.splitlines() if request_id in line]
 
@@ -31,7 +31,7 @@ def test_the_request_id_stands_in_the_log_line(server: Server, path: str, status
 
 
 def forged(separator: bytes = b" ") -> bytes:
-    """What would stand in the log as another line's beginning."""
+    """Return text that looks like the beginning of another line in the log."""
     return separator.join([b"at=INFO", b"msg=forged", b"status=299"])
 
 
@@ -63,7 +63,7 @@ HOSTILE = {
     "forwarded for": get_bytes(b"X-Forwarded-For: 10.0.0.1 " + forged()),
     "forwarded for with a next line": get_bytes(b"X-Forwarded-For: 10.0.0.1\xc2\x85" + forged()),
     "user agent": get_bytes(b'User-Agent: "\x0b' + forged()),
-    "slot": get_bytes(path=b"/api/appointments/1%0a" + forged(b"%20")),
+    "appointment": get_bytes(path=b"/api/appointments/1%0a" + forged(b"%20")),
 }
 
 

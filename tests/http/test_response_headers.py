@@ -14,13 +14,15 @@ from tests.support.statuses import each_request, send_each
 
 
 @each_request
-def test_no_answer_may_be_sniffed(to_all: FlaskClient, request_: Any) -> None:
+def test_every_response_forbids_content_sniffing(to_all: FlaskClient, request_: Any) -> None:
     headers = send_each(to_all, request_).headers
     assert headers.getlist("X-Content-Type-Options") == ["nosniff"]
 
 
 @each_request
-def test_https_is_demanded_over_https_only(to_all: FlaskClient, request_: Any) -> None:
+def test_strict_transport_security_is_sent_over_https_only(
+    to_all: FlaskClient, request_: Any
+) -> None:
     assert "Strict-Transport-Security" not in send_each(to_all, request_).headers
     method, path, given, status = request_
     over_https = (method, path, {**given, "base_url": "https://localhost"}, status)
@@ -36,7 +38,7 @@ def test_a_request_id_is_echoed(to_all: FlaskClient, request_: Any) -> None:
 
 
 @each_request
-def test_a_missing_request_id_is_made_up(to_all: FlaskClient, request_: Any) -> None:
+def test_a_missing_request_id_is_generated(to_all: FlaskClient, request_: Any) -> None:
     ids = {send_each(to_all, request_).headers["X-Request-ID"] for _ in range(3)}
     assert len(ids) == 3
     assert all(re.fullmatch(r"[A-Za-z0-9-]{16,64}", made_up) for made_up in ids)
@@ -62,13 +64,13 @@ def test_a_missing_request_id_is_made_up(to_all: FlaskClient, request_: Any) -> 
     ids=repr,
 )
 def test_a_malformed_request_id_is_replaced(to_all: FlaskClient, malformed: str) -> None:
-    # As the server gives it: the test client refuses to send some of these.
+    # As the server passes it: the test client refuses to send some of these.
     environ = {"HTTP_X_REQUEST_ID": malformed}
     headers = to_all.get("/nowhere", environ_overrides=environ).headers
     assert re.fullmatch(r"[A-Za-z0-9-]{16,64}", headers["X-Request-ID"])
 
 
-def test_the_proxy_says_whether_it_is_https(server: Server) -> None:
+def test_the_proxy_decides_whether_a_request_is_https(server: Server) -> None:
     for path in (b"/api/days", b"/nowhere"):
         headers = send_bytes(server, get_bytes(b"X-Forwarded-Proto: https", path=path)).headers
         assert headers["Strict-Transport-Security"]

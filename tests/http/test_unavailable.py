@@ -1,4 +1,4 @@
-"""While PostgreSQL is unavailable, every response that needs it is 503, in time."""
+"""While PostgreSQL is unavailable, every request that needs it gets 503 in time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.problems import assert_open_to_browsers, assert_problem
 from tests.support.server import free_port
 
 READS = ["/api/days", "/api/appointments", "/api/interviewers"]
-ONE_SLOT = "/api/appointments/1"
+ONE_APPOINTMENT = "/api/appointments/1"
 
 
 JSON = {"Content-Type": "application/json"}
@@ -48,7 +48,7 @@ TABLES = ["days", "appointments", "interviewers", "interviews", "available_inter
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_missing_table_is_503_where_it_is_needed(
+def test_a_missing_table_is_503_for_requests_that_need_it(
     client: FlaskClient, sql: Sql, log: io.StringIO, table: str
 ) -> None:
     needed = {
@@ -82,14 +82,14 @@ def test_without_tables_everything_is_503_until_they_are_made(
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """Accept connections and say nothing; give the port."""
+    """Accept connections and send nothing; yield the port."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         yield server.getsockname()[1]
 
 
 @contextmanager
 def rude_server() -> Iterator[int]:
-    """Accept connections and close them at once; give the port."""
+    """Accept connections and close them at once; yield the port."""
 
     def hang_up(server: socket.socket) -> None:
         while True:
@@ -108,7 +108,7 @@ def rude_server() -> Iterator[int]:
 
 @contextmanager
 def no_server() -> Iterator[int]:
-    """Give a port that nobody listens on."""
+    """Yield a port that nobody listens on."""
     yield free_port()
 
 
@@ -138,7 +138,7 @@ def test_a_database_that_does_not_exist_is_503(
         assert_unavailable(response, time.monotonic() - started)
 
 
-def test_many_who_wait_for_a_silent_database_all_have_their_answer_in_time(
+def test_many_requests_to_a_silent_database_all_get_503_in_time(
     make_app: MakeApp,
 ) -> None:
     with silent_server() as port:
@@ -158,14 +158,14 @@ NEEDS_NO_DATABASE = [
     ("PUT", "/api/appointments/abc", GOOD, JSON, 404),
     ("DELETE", "/api/appointments/9999999999", b"", {}, 404),
     ("POST", "/api/days", GOOD, JSON, 405),
-    ("PUT", ONE_SLOT, b"{", JSON, 400),
-    ("PUT", ONE_SLOT, b" " * 200_000, JSON, 413),
-    ("PUT", ONE_SLOT, GOOD, {"Content-Type": "text/plain"}, 415),
-    ("PUT", ONE_SLOT, b"{}", JSON, 422),
-    ("OPTIONS", ONE_SLOT, b"", {}, 200),
+    ("PUT", ONE_APPOINTMENT, b"{", JSON, 400),
+    ("PUT", ONE_APPOINTMENT, b" " * 200_000, JSON, 413),
+    ("PUT", ONE_APPOINTMENT, GOOD, {"Content-Type": "text/plain"}, 415),
+    ("PUT", ONE_APPOINTMENT, b"{}", JSON, 422),
+    ("OPTIONS", ONE_APPOINTMENT, b"", {}, 200),
     (
         "OPTIONS",
-        ONE_SLOT,
+        ONE_APPOINTMENT,
         b"",
         {"Origin": "https://app.example", "Access-Control-Request-Method": "PUT"},
         204,
@@ -173,7 +173,7 @@ NEEDS_NO_DATABASE = [
 ]
 
 
-def test_what_needs_no_database_does_not_wait_for_one(make_app: MakeApp) -> None:
+def test_a_response_that_needs_no_database_does_not_wait_for_one(make_app: MakeApp) -> None:
     with silent_server() as port:
         client = make_app(DATABASE_URL=f"postgresql://ada@127.0.0.1:{port}/x").test_client()
         for method, path, body, headers, status in NEEDS_NO_DATABASE:

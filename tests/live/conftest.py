@@ -17,7 +17,7 @@ from tests.support.websocket import (
 
 @pytest.fixture(scope="module")
 def shared(serve_module: Serve) -> Server:
-    """The real server, one for the tests that do not harm it."""
+    """The real server, shared by the tests that do not disturb it."""
     server = serve_module()
     assert ask(server, "GET", "/api/debug/reset").status == 200
     return server
@@ -25,7 +25,7 @@ def shared(serve_module: Serve) -> Server:
 
 @pytest.fixture
 def seeded(environ: dict[str, str], sql: Sql) -> None:
-    """A freshly seeded database, with the slot for marks."""
+    """A freshly seeded database, with the appointment for marks."""
     with create_app(environ).app_context():
         schema.reset()
     sql(f"INSERT INTO appointments VALUES ({MARKED}, 'now', 1)")
@@ -34,6 +34,6 @@ def seeded(environ: dict[str, str], sql: Sql) -> None:
 
 @pytest.fixture
 def server(shared: Server, seeded: None, sql: Sql) -> Server:
-    """The real server on a freshly seeded database, when it has heard of that."""
+    """The real server on a freshly seeded database, after it has broadcast that."""
     with listening(shared, sql):
         return shared

@@ -17,12 +17,14 @@ from tests.support.websocket import (
     frame,
     listening,
     mark,
-    told,
+    received,
     until,
 )
 
 
-def test_a_write_tells_every_client_the_writer_included(server: Server, sql: Sql) -> None:
+def test_a_write_is_broadcast_to_every_client_including_the_writer(
+    server: Server, sql: Sql
+) -> None:
     with listening(server, sql, 6) as clients:
         assert ask(server, "PUT", "/api/appointments/3", booking("Ada", 2)).status == 204
         for client in clients:
@@ -31,20 +33,20 @@ def test_a_write_tells_every_client_the_writer_included(server: Server, sql: Sql
             )
         assert ask(server, "PUT", "/api/appointments/3", booking("Bob")).status == 204
         assert ask(server, "DELETE", "/api/appointments/3").status == 204
-        assert told(clients, sql) == [
+        assert received(clients, sql) == [
             frame(3, "Bob"),
             '{"type":"SET_INTERVIEW","id":3,"interview":null}',
         ]
 
 
-def test_a_write_that_stores_what_was_there_is_told(server: Server, sql: Sql) -> None:
+def test_a_write_that_changes_nothing_is_broadcast(server: Server, sql: Sql) -> None:
     with listening(server, sql) as clients:
         for _ in range(3):
             assert ask(server, "PUT", "/api/appointments/1", booking("Archie Cohen")).status == 204
-        assert told(clients, sql) == [frame(1, "Archie Cohen")] * 3
+        assert received(clients, sql) == [frame(1, "Archie Cohen")] * 3
 
 
-def test_what_is_told_is_what_is_stored_not_what_was_sent(server: Server, sql: Sql) -> None:
+def test_a_broadcast_contains_what_is_stored_not_what_was_sent(server: Server, sql: Sql) -> None:
     body = {
         "id": 99,
         "time": "1pm",
@@ -53,14 +55,14 @@ def test_what_is_told_is_what_is_stored_not_what_was_sent(server: Server, sql: S
     }
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2/", body).status == 204
-        assert told(clients, sql) == [frame(2, 'Zoë ☃ "\\\u2028', 2)]
+        assert received(clients, sql) == [frame(2, 'Zoë ☃ "\\\u2028', 2)]
 
 
 @pytest.mark.parametrize("student", ["\x01" * 255, '"' * 255, "𐀀" * 255], ids=ascii)
-def test_the_longest_name_is_told(server: Server, sql: Sql, student: str) -> None:
+def test_the_longest_name_is_broadcast(server: Server, sql: Sql, student: str) -> None:
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2", booking(student)).status == 204
-        (text,) = told(clients, sql)
+        (text,) = received(clients, sql)
         assert json.loads(text) == json.loads(frame(2, student))
 
 
@@ -82,22 +84,24 @@ def test_the_longest_name_is_told(server: Server, sql: Sql, student: str) -> Non
     ],
     ids=lambda request: f"{request[0]} {request[-1]}",
 )
-def test_what_changes_nothing_tells_nothing(server: Server, sql: Sql, request_: Any) -> None:
+def test_a_write_that_is_refused_is_not_broadcast(server: Server, sql: Sql, request_: Any) -> None:
     *request, status = request_
     with listening(server, sql) as clients:
         assert ask(server, *request).status == status
-        assert told(clients, sql) == []
+        assert received(clients, sql) == []
 
 
-def test_writes_that_fail_on_purpose_tell_nothing(serve: Serve, seeded: None, sql: Sql) -> None:
+def test_writes_that_fail_on_purpose_are_not_broadcast(
+    serve: Serve, seeded: None, sql: Sql
+) -> None:
     server = serve(TEST_ERROR="true")
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 500
         assert ask(server, "DELETE", "/api/appointments/1").status == 500
-        assert told(clients, sql) == []
+        assert received(clients, sql) == []
 
 
-def test_of_bookings_racing_for_a_slot_only_the_winner_is_told(server: Server, sql: Sql) -> None:
+def test_of_racing_bookings_only_the_successful_one_is_broadcast(server: Server, sql: Sql) -> None:
     statuses: dict[str, int] = {}
 
     def book(student: str) -> None:
@@ -111,17 +115,17 @@ def test_of_bookings_racing_for_a_slot_only_the_winner_is_told(server: Server, s
                 threads.start(book, f"student {number}")
         assert sorted(statuses.values()) == [204] + [412] * 15
         (winner,) = [student for student, status in statuses.items() if status == 204]
-        assert told(clients, sql) == [frame(2, winner)]
+        assert received(clients, sql) == [frame(2, winner)]
 
 
-def test_a_change_in_psql_is_told(server: Server, sql: Sql) -> None:
+def test_a_change_in_psql_is_broadcast(server: Server, sql: Sql) -> None:
     with listening(server, sql) as clients:
         sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3)")
         sql("UPDATE interviews SET appointment_id = 4 WHERE id = 90")
         sql("BEGIN; UPDATE interviews SET student = 'Eve'; ROLLBACK")
         sql("UPDATE interviews SET student = 'Bob' WHERE id = 90")
         sql("DELETE FROM interviews WHERE id = 90")
-        assert told(clients, sql) == [
+        assert received(clients, sql) == [
             frame(3, "Ada", 2),
             frame(3, None),
             frame(4, "Ada", 2),
@@ -130,12 +134,14 @@ def test_a_change_in_psql_is_told(server: Server, sql: Sql) -> None:
         ]
 
 
-def test_a_cascade_and_a_truncate_tell_every_slot_concerned(server: Server, sql: Sql) -> None:
+def test_a_cascade_and_a_truncate_are_broadcast_for_every_appointment(
+    server: Server, sql: Sql
+) -> None:
     with listening(server, sql) as clients:
         sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3), (91, 'Bob', 2, 4)")
         sql("DELETE FROM interviewers WHERE id = 2")
         sql("DELETE FROM appointments WHERE id = 1")
-        assert sorted(told(clients, sql)) == sorted(
+        assert sorted(received(clients, sql)) == sorted(
             [
                 *[frame(3, "Ada", 2), frame(4, "Bob", 2)],
                 *[frame(3, None), frame(4, None), frame(1, None)],
@@ -145,18 +151,18 @@ def test_a_cascade_and_a_truncate_tell_every_slot_concerned(server: Server, sql:
         sql("TRUNCATE interviewers CASCADE")
         sql("INSERT INTO interviewers VALUES (1, 'x', 'x')")
         sql(f"INSERT INTO interviews VALUES (DEFAULT, 'mark', 1, {MARKED})")
-        heard = told(clients, sql)
-        assert heard[0] == frame(3, "Cyd")
-        assert sorted(heard[1:3]) == sorted([frame(3, None), frame(MARKED, None)])
-        assert heard[3:] == [frame(MARKED, "mark")]
+        texts = received(clients, sql)
+        assert texts[0] == frame(3, "Cyd")
+        assert sorted(texts[1:3]) == sorted([frame(3, None), frame(MARKED, None)])
+        assert texts[3:] == [frame(MARKED, "mark")]
 
 
-def test_a_reset_is_told(server: Server, sql: Sql) -> None:
+def test_a_reset_is_broadcast(server: Server, sql: Sql) -> None:
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
         assert ask(server, "DELETE", "/api/appointments/1").status == 204
         assert ask(server, "GET", "/api/debug/reset").status == 200
-        # The slot for marks is gone with the rest: the last state of each slot counts.
+        # The appointment for marks is gone too: the last state of each one counts.
         for client in clients:
             picture: dict[int, Any] = {}
             wanted = {1: ("Archie Cohen"), 2: None, MARKED: None}
@@ -167,7 +173,7 @@ def test_a_reset_is_told(server: Server, sql: Sql) -> None:
                 picture[message["id"]] = interview and interview["student"]
 
 
-def test_two_servers_on_one_database_tell_each_others_changes(
+def test_two_servers_on_one_database_broadcast_each_others_changes(
     server: Server, serve: Serve, sql: Sql
 ) -> None:
     other = serve()
@@ -176,21 +182,19 @@ def test_two_servers_on_one_database_tell_each_others_changes(
         assert ask(server, "PUT", "/api/appointments/2", booking("Bob")).status == 204
         end = mark(sql)
         for client in here + there:
-            heard = until(client, end)
-            assert [text for text in heard if f'"id":{MARKED}' not in text] == [
+            texts = until(client, end)
+            assert [text for text in texts if f'"id":{MARKED}' not in text] == [
                 frame(2, "Ada"),
                 frame(2, "Bob"),
             ]
 
 
 @pytest.mark.parametrize("count", [600, 5000])
-def test_a_large_transaction_reaches_every_client_that_reads(
-    server: Server, sql: Sql, count: int
-) -> None:
+def test_a_large_transaction_reaches_every_client(server: Server, sql: Sql, count: int) -> None:
     sql(f"INSERT INTO appointments SELECT n, 'x', 2 FROM generate_series(1001, {1000 + count}) n")
     with listening(server, sql) as clients:
         sql(
             "INSERT INTO interviews"
             " SELECT id, 'Ada', 2, id FROM appointments WHERE id > 1000 ORDER BY id"
         )
-        assert told(clients, sql) == [frame(1001 + n, "Ada", 2) for n in range(count)]
+        assert received(clients, sql) == [frame(1001 + n, "Ada", 2) for n in range(count)]

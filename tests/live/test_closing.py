@@ -1,4 +1,4 @@
-"""How sockets are closed: with which code, when the server stops and when it reloads."""
+"""How sockets are closed, and with which code, when the server stops or reloads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.websocket import (
 )
 
 
-def test_the_log_says_with_which_code_a_socket_was_closed(server: Server) -> None:
+def test_the_log_has_the_close_code_of_a_socket(server: Server) -> None:
     def open_as(request_id: str) -> ClientConnection:
         return open_socket(server, additional_headers={"X-Request-ID": request_id})
 
@@ -49,15 +49,15 @@ def test_stopping_closes_every_socket_with_1001_within_5_seconds(
     server = serve()
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(open_socket(server)) for _ in range(80)]
-        # These do not answer the closing handshake.
-        rude = [stack.enter_context(raw_socket(server.port)) for _ in range(20)]
+        # These do not complete the closing handshake.
+        unresponsive = [stack.enter_context(raw_socket(server.port)) for _ in range(20)]
         workers = server.workers
         assert len(workers) == 2
         assert server.stop() < 5
         assert not [pid for pid in workers if is_running(pid)]
         for client in clients:
             assert closed_with(client) == CloseCode.GOING_AWAY
-        for connection in rude:
+        for connection in unresponsive:
             assert read_all(connection)[-1] == (8, CloseCode.GOING_AWAY.to_bytes(2, "big"))
 
 
@@ -71,7 +71,7 @@ def test_a_socket_that_opens_while_the_server_stops_is_closed_with_1001(
             codes.append(closed_with(client))
 
     with gap(), Threads() as threads:
-        # A handshake waits for a feed that has never been up.
+        # A handshake waits for a listener that has never been connected.
         server = serve()
         threads.start(open_one, server)
         time.sleep(1)
@@ -87,7 +87,7 @@ def test_a_reload_closes_every_socket_and_new_ones_open(serve: Serve, seeded: No
         server.process.send_signal(signal.SIGHUP)
         for client in clients:
             assert closed_with(client) == CloseCode.GOING_AWAY
-        # Workers that leave refuse new ones; their successors do not.
+        # Stopping workers refuse new ones; their successors do not.
         with wait_for(lambda: _opened(server)) as client:
             client.send("ping")
             assert client.recv(5) == '"pong"'

@@ -1,4 +1,4 @@
-"""After a gap in the change listener every client has the right picture."""
+"""After the change listener was disconnected, every client has the right state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.websocket import (
     listening,
     mark,
     open_socket,
-    told,
+    received,
     until,
 )
 
@@ -38,7 +38,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("payload", GARBAGE, ids=lambda payload: payload[:60])
-def test_what_somebody_else_notifies_harms_nothing(server: Server, sql: Sql, payload: str) -> None:
+def test_foreign_notifications_are_ignored(server: Server, sql: Sql, payload: str) -> None:
     with listening(server, sql) as clients:
         sql("SELECT pg_notify('scheduler_changes', %s)", [payload])
         sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3)")
@@ -49,7 +49,7 @@ def test_what_somebody_else_notifies_harms_nothing(server: Server, sql: Sql, pay
             assert client.recv(5) == frame(3, "Bob")
 
 
-def test_after_a_gap_clients_are_told_what_changed_meanwhile(
+def test_after_a_gap_clients_receive_what_changed_meanwhile(
     server: Server, sql: Sql, gap: Callable[[], Any]
 ) -> None:
     with listening(server, sql) as clients:
@@ -58,18 +58,18 @@ def test_after_a_gap_clients_are_told_what_changed_meanwhile(
             sql("UPDATE interviews SET student = 'Bob' WHERE id = 90")
             sql("DELETE FROM interviews WHERE appointment_id = 1")
         for client in clients:
-            heard = sorted(client.recv(5) for _ in range(2))
-            assert heard == sorted([frame(3, "Bob", 2), frame(1, None)])
-        assert told(clients, sql) == []
+            texts = sorted(client.recv(5) for _ in range(2))
+            assert texts == sorted([frame(3, "Bob", 2), frame(1, None)])
+        assert received(clients, sql) == []
 
 
-def test_a_put_answered_in_a_gap_is_told_even_if_it_stored_what_was_there(
+def test_a_put_during_a_gap_is_broadcast_even_if_it_changed_nothing(
     server: Server, sql: Sql, gap: Callable[[], Any]
 ) -> None:
     with listening(server, sql) as clients:
-        for _ in range(20):  # connections for both workers: in the gap nobody gets a new one
+        for _ in range(20):  # connections for both workers: during the gap nobody can open one
             assert ask(server, "PUT", "/api/appointments/2", booking("Bob")).status == 204
-        told(clients, sql)
+        received(clients, sql)
         with gap():
             put = booking("Archie Cohen")
             wait_for(lambda: ask(server, "PUT", "/api/appointments/1", put).status == 204)
@@ -78,7 +78,7 @@ def test_a_put_answered_in_a_gap_is_told_even_if_it_stored_what_was_there(
             assert frame(1, "Archie Cohen") in until(client, end)
 
 
-def test_a_thousand_changes_in_a_gap_reach_every_client_that_reads(
+def test_a_thousand_changes_during_a_gap_reach_every_client(
     server: Server, sql: Sql, gap: Callable[[], Any]
 ) -> None:
     sql("INSERT INTO appointments SELECT n, 'x', 2 FROM generate_series(1001, 2000) n")
@@ -86,11 +86,11 @@ def test_a_thousand_changes_in_a_gap_reach_every_client_that_reads(
         with gap():
             sql("INSERT INTO interviews SELECT id, 'Ada', 2, id FROM appointments WHERE id > 1000")
         for client in clients:
-            heard = sorted(client.recv(5) for _ in range(1000))
-            assert heard == sorted(frame(n, "Ada", 2) for n in range(1001, 2001))
+            texts = sorted(client.recv(5) for _ in range(1000))
+            assert texts == sorted(frame(n, "Ada", 2) for n in range(1001, 2001))
 
 
-def test_a_socket_that_opens_in_a_gap_is_told_what_comes_after(
+def test_a_socket_that_opens_during_a_gap_receives_later_changes(
     server: Server, sql: Sql, gap: Callable[[], Any]
 ) -> None:
     with contextlib.ExitStack() as stack:
@@ -113,7 +113,7 @@ def test_an_interview_does_not_go_back_to_an_older_state_when_the_listener_resum
     with open_socket(server) as client:
         sql(KILL_LISTENERS)
         wait_for(lambda: ("newer 2",) in sql("SELECT student FROM interviews"))
-        wait_for(lambda: server.log.count("listening for changes") == 2)
+        wait_for(lambda: server.log.count("listening for changes") >= 2)
         sql("INSERT INTO interviews VALUES (90, 'end', 1, 2)")
         received = [
             text for text in until(client, frame(2, "end")) if '"id":1,' in text and ' 2"' in text
@@ -122,24 +122,24 @@ def test_an_interview_does_not_go_back_to_an_older_state_when_the_listener_resum
 
 
 class Picture:
-    """What a front end shows: what it fetched, then what it was told."""
+    """What a front end shows: what it fetched, then what it received."""
 
     def __init__(self, server: Server) -> None:
         self.socket = open_socket(server)
-        self.slots = ask(server, "GET", "/api/appointments").json
+        self.appointments = ask(server, "GET", "/api/appointments").json
 
     def hear_until(self, end: str) -> None:
         with self.socket:
             for text in [*until(self.socket, end, 20), end]:
                 message = json.loads(text)
                 assert list(message) == ["type", "id", "interview"]
-                self.slots[str(message["id"])]["interview"] = message["interview"]
+                self.appointments[str(message["id"])]["interview"] = message["interview"]
 
 
 @pytest.mark.parametrize(
     "steps", [32, pytest.param(313, id="5,000 writes", marks=pytest.mark.slow)]
 )
-def test_every_picture_is_right_after_many_writes_with_gaps(
+def test_every_client_has_the_right_state_after_many_writes_and_gaps(
     server: Server, serve: Serve, sql: Sql, steps: int
 ) -> None:
     other = serve()
@@ -152,11 +152,11 @@ def test_every_picture_is_right_after_many_writes_with_gaps(
         for step in range(steps):
             path = f"/api/appointments/{choose.randint(1, 4)}"
             if choose.random() < 0.3:
-                answer = ask(choose.choice(servers), "DELETE", path)
+                response = ask(choose.choice(servers), "DELETE", path)
             else:
                 body = booking(f"{number} {step}", choose.randint(1, 2))
-                answer = ask(choose.choice(servers), "PUT", path, body)
-            assert answer.status == 204
+                response = ask(choose.choice(servers), "PUT", path, body)
+            assert response.status == 204
 
     with Threads() as killing:
         killing.repeat(lambda: (sql(KILL_LISTENERS), killing.stopping.wait(0.15)))
@@ -165,7 +165,7 @@ def test_every_picture_is_right_after_many_writes_with_gaps(
                 writing.start(write, number)
         killing.stopping.set()
         killing.join()
-        # Now every listener comes back; nothing is in the way of the last two marks.
+        # Every listener reconnects now, so that the last two marks arrive.
         wait_for(lambda: len(sql(f"SELECT FROM {LISTENERS}")) == listeners)
     first, last = mark(sql), mark(sql)
     assert first != last
@@ -175,4 +175,4 @@ def test_every_picture_is_right_after_many_writes_with_gaps(
     assert ask(other, "GET", "/api/appointments").json == stored
     assert len(stored) == 5
     for picture in pictures:
-        assert picture.slots == stored
+        assert picture.appointments == stored

@@ -26,23 +26,23 @@ def test_a_socket_opens_on_any_path(server: Server, path: str) -> None:
 
 
 def test_a_plain_get_of_the_root_is_not_found(server: Server) -> None:
-    answer = ask(server, "GET", "/")
-    assert answer.status == 404
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    response = ask(server, "GET", "/")
+    assert response.status == 404
+    assert response.headers["Content-Type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
     ("asked", "agreed"),
     [(None, None), (["JSON"], "JSON"), (["json.v2", "JSON"], "json.v2"), (["b", "a", "c"], "b")],
 )
-def test_the_first_subprotocol_is_agreed_to(server: Server, asked: Any, agreed: str | None) -> None:
+def test_the_first_subprotocol_is_selected(server: Server, asked: Any, agreed: str | None) -> None:
     with open_socket(server, subprotocols=asked) as client:
         assert client.subprotocol == agreed
         assert client.response is not None
         assert client.response.headers.get("Sec-WebSocket-Protocol") == agreed
 
 
-def test_nothing_is_sent_as_a_greeting(serve: Serve, seeded: None) -> None:
+def test_no_greeting_is_sent(serve: Serve, seeded: None) -> None:
     server = serve()
     for _ in range(4):
         with open_socket(server) as client:
@@ -69,7 +69,7 @@ LISTED = "https://good.example"
         "",
     ],
 )
-def test_an_origin_off_the_list_may_not_open_a_socket(listed: Server, origin: str) -> None:
+def test_an_unlisted_origin_cannot_open_a_socket(listed: Server, origin: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
         open_socket(listed, additional_headers={"Origin": origin})
     response = refused.value.response
@@ -85,14 +85,14 @@ def listed(serve_module: Serve) -> Server:
 
 
 @pytest.mark.parametrize("origin", [None, LISTED, "http://localhost:8000"])
-def test_an_origin_on_the_list_or_none_at_all_may(listed: Server, origin: str | None) -> None:
+def test_a_listed_origin_or_none_can_open_a_socket(listed: Server, origin: str | None) -> None:
     headers = {"Origin": origin} if origin else {}
     with open_socket(listed, additional_headers=headers) as client:
         client.send("ping")
         assert client.recv(5) == '"pong"'
 
 
-def test_by_default_every_origin_may(server: Server) -> None:
+def test_by_default_every_origin_can_open_a_socket(server: Server) -> None:
     with open_socket(server, additional_headers={"Origin": "https://any.example"}) as client:
         client.send("ping")
         assert client.recv(5) == '"pong"'
@@ -116,18 +116,18 @@ def test_by_default_every_origin_may(server: Server) -> None:
 )
 def test_a_bad_handshake_is_refused(server: Server, changed: dict[str, Any], status: int) -> None:
     given = {name: value for name, value in {**HANDSHAKE, **changed}.items() if value is not None}
-    answer = ask(server, "GET", "/", headers=given)
-    assert answer.status == status
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json["status"] == answer.status
+    response = ask(server, "GET", "/", headers=given)
+    assert response.status == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json["status"] == response.status
 
 
-def test_a_handshake_in_another_version_is_told_which_one_is_spoken(server: Server) -> None:
+def test_a_handshake_in_another_version_learns_the_supported_one(server: Server) -> None:
     # RFC 6455, section 4.4
-    answer = ask(server, "GET", "/", headers={**HANDSHAKE, "Sec-WebSocket-Version": "25"})
-    assert answer.headers["Sec-Websocket-Version"] == "13"
+    response = ask(server, "GET", "/", headers={**HANDSHAKE, "Sec-WebSocket-Version": "25"})
+    assert response.headers["Sec-Websocket-Version"] == "13"
 
 
-def test_an_upgrade_of_another_method_is_answered_as_without_it(server: Server) -> None:
+def test_an_upgrade_of_another_method_is_ignored(server: Server) -> None:
     assert ask(server, "POST", "/", headers=HANDSHAKE).status == 404
     assert ask(server, "PUT", "/api/appointments/2", booking("Ada"), HANDSHAKE).status == 204

@@ -16,7 +16,7 @@ from tests.support.websocket import (
     open_socket,
     raw_socket,
     read_all,
-    told,
+    received,
 )
 
 
@@ -38,15 +38,15 @@ from tests.support.websocket import (
     ],
     ids=lambda message: repr(message[:12]),
 )
-def test_what_is_not_a_ping_is_ignored(server: Server, sql: Sql, message: Any) -> None:
+def test_other_messages_are_ignored(server: Server, sql: Sql, message: Any) -> None:
     with listening(server, sql, 2) as clients:
         clients[0].send(message)
         clients[0].send("ping")
         assert clients[0].recv(5) == '"pong"'
-        assert told(clients, sql) == []
+        assert received(clients, sql) == []
 
 
-def test_a_ping_in_fragments_is_answered(server: Server) -> None:
+def test_a_fragmented_ping_gets_a_pong(server: Server) -> None:
     with open_socket(server) as client:
         client.send(["pi", "", "ng"])
         assert client.recv(5) == '"pong"'
@@ -58,14 +58,14 @@ def test_a_ping_in_fragments_is_answered(server: Server) -> None:
         assert client.recv(5) == '"pong"'
 
 
-def test_every_ping_is_answered(server: Server) -> None:
+def test_every_ping_gets_a_pong(server: Server) -> None:
     with open_socket(server) as client:
         for _ in range(90):
             client.send("ping")
         assert [client.recv(5) for _ in range(90)] == ['"pong"'] * 90
 
 
-def test_a_protocol_ping_is_answered(server: Server) -> None:
+def test_a_protocol_ping_gets_a_protocol_pong(server: Server) -> None:
     with open_socket(server) as client:
         assert client.ping(b"abc").wait(5)
 
@@ -84,7 +84,7 @@ def test_more_than_64_kib_closes_with_1009(server: Server, message: Any) -> None
         assert client.close_code == CloseCode.MESSAGE_TOO_BIG
 
 
-def test_a_close_is_answered(server: Server) -> None:
+def test_a_close_frame_gets_a_close_frame(server: Server) -> None:
     for code in (1000, 1001, 4000):
         with open_socket(server) as client:
             client.close(code)
@@ -103,7 +103,7 @@ def test_a_close_is_answered(server: Server) -> None:
     ],
     ids=["not masked", "reserved opcode", "reserved bit", "nothing to continue", "long ping"],
 )
-def test_who_breaks_the_protocol_is_closed_and_nobody_else(
+def test_a_client_that_breaks_the_protocol_is_closed_and_no_other(
     server: Server, sql: Sql, data: bytes, code: int
 ) -> None:
     with listening(server, sql) as clients:
@@ -111,4 +111,4 @@ def test_who_breaks_the_protocol_is_closed_and_nobody_else(
             connection.sendall(data)
             opcode, reason = read_all(connection)[-1]
             assert (opcode, reason[:2]) == (8, code.to_bytes(2, "big"))
-        assert told(clients, sql) == []
+        assert received(clients, sql) == []

@@ -31,13 +31,13 @@ def test_the_release_command_may_be_run_by_several_at_once(
     assert counts(sql) == [2, 4, 2, 1, 4]
 
 
-def test_the_release_command_passes_where_no_database_is_attached_yet() -> None:
+def test_the_release_command_succeeds_if_no_database_is_attached_yet() -> None:
     code, said = finish(release({}))
     assert code == 0
     assert said.strip()
 
 
-def test_the_release_command_fails_aloud_without_the_password() -> None:
+def test_the_release_command_reports_an_error_without_the_password() -> None:
     url = f"postgres://u:s3cret@127.0.0.1:{free_port()}/x"
     code, said = finish(release({"DATABASE_URL": url}))
     assert code != 0

@@ -30,9 +30,7 @@ from tests.support.waiting import wait_for
         ("SAVE_DELAY", "soon"),
     ],
 )
-def test_the_server_does_not_start_on_a_mistake_and_says_so_in_one_line(
-    name: str, text: str
-) -> None:
+def test_an_invalid_setting_stops_the_server_with_one_line(name: str, text: str) -> None:
     started = time.monotonic()
     ended = subprocess.run(
         ["sh", "-c", f"exec {procfile()['web']}"],
@@ -58,7 +56,7 @@ def test_the_server_does_not_start_on_a_mistake_and_says_so_in_one_line(
 @pytest.mark.parametrize(
     ("name", "text"), [("PORT", "eighty"), ("DATABASE_URL", "mysql://ada:secret@db.example/x")]
 )
-def test_flask_says_it_in_words_too(name: str, text: str) -> None:
+def test_an_invalid_setting_stops_flask_with_a_clear_message(name: str, text: str) -> None:
     ended = subprocess.run(
         ["sh", "-c", f"exec {procfile()['release']}"],
         cwd=ROOT,
@@ -75,7 +73,7 @@ def test_flask_says_it_in_words_too(name: str, text: str) -> None:
     assert "secret" not in ended.stdout
 
 
-def test_the_server_starts_where_every_setting_is_blank(tmp_path: Path) -> None:
+def test_the_server_starts_if_every_setting_is_blank(tmp_path: Path) -> None:
     port = free_port()
     blank = {setting.name: "" for setting in SETTINGS if setting.name != "WEB_CONCURRENCY"}
     url = f"postgresql://ada:secret@127.0.0.1:{free_port()}/x"
@@ -89,7 +87,7 @@ def test_the_server_starts_where_every_setting_is_blank(tmp_path: Path) -> None:
     assert {"environment=production", f"port={port}", "workers=2", "pool=3"} <= set(line.split())
 
 
-def test_what_was_started_is_logged_without_secrets(tmp_path: Path) -> None:
+def test_the_start_is_logged_without_secrets(tmp_path: Path) -> None:
     port = free_port()
     url = f"postgresql://ada:secret@127.0.0.1:{free_port()}/x"
     settings = {

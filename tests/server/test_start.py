@@ -1,4 +1,4 @@
-"""How the server starts, without a database and with settings that make no sense too."""
+"""How the server starts, including without a database and with invalid settings."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def test_the_server_boots_without_a_database_and_serves_when_there_is_one(
     workers = server.workers
     for path in ("/api/days", "/api/appointments", "/api/interviewers"):
         for _ in range(3):
-            answer = ask(server, "GET", path)
-            assert (answer.status, answer.headers["Content-Type"]) == (
+            response = ask(server, "GET", path)
+            assert (response.status, response.headers["Content-Type"]) == (
                 503,
                 "application/problem+json",
             )
-            assert int(answer.headers["Retry-After"]) > 0
-            assert answer.seconds < 1
+            assert int(response.headers["Retry-After"]) > 0
+            assert response.seconds < 1
     assert ask(server, "PUT", "/api/appointments/1", booking("Ada")).status == 503
     assert ask(server, "GET", "/nowhere").status == 404
     with postgres.running():
-        answer = ask(server, "GET", "/api/days")
-        assert answer.status == 503  # no tables yet
+        response = ask(server, "GET", "/api/days")
+        assert response.status == 503  # no tables yet
         assert finish(release({"DATABASE_URL": postgres.url, "APP_ENV": "test"}))[0] == 0
         wait_for(lambda: ask(server, "GET", "/api/days").status == 200, 2)
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
@@ -46,7 +46,7 @@ def test_the_server_boots_without_a_database_and_serves_when_there_is_one(
         server.stop()
 
 
-def test_the_log_says_what_was_started_and_never_the_password(
+def test_the_log_says_what_started_and_never_the_password(
     serve: Serve, database_url: str, prepared: None, sql: Sql
 ) -> None:
     url = f"{database_url}&password=s3cret%21"
@@ -66,7 +66,7 @@ def test_the_log_says_what_was_started_and_never_the_password(
 
 
 @pytest.mark.parametrize("wrong", [{"APP_ENV": "prod"}, {"PORT": "x"}, {"DATABASE_URL": "x"}])
-def test_a_setting_that_makes_no_sense_ends_the_start_in_words(
+def test_an_invalid_setting_stops_the_server_with_a_clear_message(
     wrong: dict[str, str], tmp_path: Path
 ) -> None:
     (name,) = wrong

@@ -6,18 +6,21 @@ The project and its processes:
 - `folders`: temporary folders for sockets and for the data of PostgreSQL
 - `application`: types for applications in this process
 - `processes`: what the operating system knows of a process; freezing one
-- `odd_views`: the application with views that stream, send files and break off
+- `reaper`: ends what is left if pytest is killed
+- `tools`: programs and packages that a machine may lack
+- `odd_views`, `short_timeouts`, `without_fast_path`, `late_notifications`: variants of the
+  application, for `serve`
 
 PostgreSQL:
 - `database`: statements as in `psql`, a fresh seed, connection URLs
 - `tables`: what the seeds contain, and what a database contains
 - `postgres`: a PostgreSQL of a test's own, which it may restart and freeze
-- `proxy`: a network that loses messages and breaks connections
+- `proxy`: a faulty network: it loses, delays and breaks connections
 
 Clients:
 - `http`: one HTTP request on a connection of its own: `ask`, `booking`, `send_bytes`
 - `websocket`: WebSocket clients, and the frames that they receive
-- `load`: clients that ask again and again
+- `load`: clients that send requests without a pause
 - `threads`, `waiting`: many clients at once, and waiting for a condition
 
 What is expected:

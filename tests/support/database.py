@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from flask import Flask
 
@@ -28,8 +29,7 @@ LISTENERS = """
 def as_url(parts: Mapping[str, Any]) -> str:
     """Return a connection URL made from libpq's keywords."""
     options = {name: value for name, value in parts.items() if name != "dbname"}
-    query = "&".join(f"{name}={value}" for name, value in options.items())
-    return f"postgresql:///{parts['dbname']}?{query}"
+    return f"postgresql:///{quote(parts['dbname'])}?{urlencode(options, quote_via=quote)}"
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class Dev:
         self,
         checkout: Checkout,
         settings: Mapping[str, str] | None = None,
-        *,
+        *arguments: str,
         command: str = "bin/dev",
         cwd: Path | None = None,
     ) -> None:
@@ -87,7 +87,7 @@ class Dev:
         self.environ = checkout.environ(**(settings or {}))
         self.api = f"http://localhost:{self.environ['PORT']}"
         self.process = subprocess.Popen(
-            [command],
+            [command, *arguments],
             cwd=cwd or checkout.path,
             env=self.environ,
             stdin=subprocess.DEVNULL,

@@ -1,10 +1,10 @@
-"""Decides whether what clients saw of one slot can have happened in some order.
+"""Decides whether what clients saw of one appointment is linearizable.
 
 A history is linearizable (Herlihy and Wing, 1990) if each operation can be given
-a moment between its call and its return so that, done one after another at these
-moments, they answer as they did. The search is Wing and Gong's, with Lowe's
-memory of what was tried. Operations that ended nobody knows how would make it
-endless; so it does one only where it opens a way that was closed without it.
+a moment between its call and its return so that, executed one after another at these
+moments, they have the same outcomes. The search is Wing and Gong's, with Lowe's
+memory of what was tried. Operations with an unknown outcome multiply the orders to
+try; so the search uses one only if it makes possible what was not possible before.
 """
 
 from __future__ import annotations
@@ -15,17 +15,21 @@ from typing import Literal, NamedTuple
 
 State = str | None
 
+# Operations that change nothing.
+READS = {"read", "count"}
+
 
 class Operation(NamedTuple):
-    """What one client did to the slot, and how that ended.
+    """What one client did to the appointment, and the outcome.
 
-    `outcome` is the status of a write, what a read saw, or "unknown": then it may
-    have been carried out at any time after the call, or not at all.
+    `outcome` is the status of a write, what a read saw, whether a count of the free
+    appointments counted it, or "unknown": then the write may have been carried out at any
+    time after the call, or not at all.
     """
 
-    kind: Literal["book", "book free", "edit", "cancel", "read"]
+    kind: Literal["book", "book free", "edit", "cancel", "read", "count"]
     value: State
-    outcome: int | State | Literal["unknown"]
+    outcome: int | State | bool | Literal["unknown"]
     called_at: float
     returned_at: float
 
@@ -44,11 +48,11 @@ class Place(NamedTuple):
 
 
 def is_linearizable(history: list[Operation], state: State = None) -> bool:
-    """Whether the history of one slot, which starts in `state`, is linearizable."""
+    """Return whether the history of one appointment, which starts in `state`, is linearizable."""
     seen = {operation.outcome for operation in history if operation.kind == "read"}
     operations = sorted(
         (
-            # Students that nobody saw are as good as one.
+            # Students that no read shows are interchangeable.
             operation if operation.value in seen else operation._replace(value="unseen")
             for operation in history
         ),
@@ -58,7 +62,7 @@ def is_linearizable(history: list[Operation], state: State = None) -> bool:
     unknown = [
         operation
         for operation in operations
-        if operation.outcome == "unknown" and operation.kind != "read"
+        if operation.outcome == "unknown" and operation.kind not in READS
     ]
     tried: dict[tuple[int, frozenset[int], State], list[frozenset[int]]] = defaultdict(list)
     ways = [iter([Place(0, frozenset(), state, frozenset())])]
@@ -71,7 +75,7 @@ def is_linearizable(history: list[Operation], state: State = None) -> bool:
             # What is left may never have happened.
             return True
         before = tried[place.first, place.done, place.state]
-        # Who has come here with less carried out has more to choose from.
+        # A way here with fewer of them carried out leaves more to choose from.
         if not any(carried_out <= place.carried_out for carried_out in before):
             before.append(place.carried_out)
             ways.append(_next_places(place, known, unknown))
@@ -82,9 +86,9 @@ def _next_places(place: Place, known: list[Operation], unknown: list[Operation])
     possible = _possible_next(known, place.first, place.done)
     after = {index: _states_after(known[index], place.state) for index in possible}
     for index in possible:
-        changes_nothing = known[index].kind == "read" or known[index].outcome == 412
+        changes_nothing = known[index].kind in READS or known[index].outcome == 412
         if changes_nothing and after[index]:
-            # Done now, it closes no way.
+            # Doing it now rules nothing out.
             yield _with_done(place, index, place.state)
             return
     for index in possible:
@@ -95,7 +99,7 @@ def _next_places(place: Place, known: list[Operation], unknown: list[Operation])
     for index, operation in enumerate(unknown):
         if operation.called_at > earliest_return:
             break
-        # Of two that do the same, the one called first can be used wherever the other can.
+        # Of two equal operations, the one called first can replace the other.
         if index not in place.carried_out and (operation.kind, operation.value) not in alike:
             alike.add((operation.kind, operation.value))
             for state in _states_after(operation, place.state):
@@ -111,7 +115,7 @@ def _with_done(place: Place, index: int, state: State) -> Place:
 
 
 def _possible_next(operations: list[Operation], first: int, done: frozenset[int]) -> list[int]:
-    """The operations that were called before any that is not done had returned."""
+    """Return the operations that were called before any pending one had returned."""
     possible = []
     earliest_return = operations[first].returned_at
     for index in range(first, len(operations)):
@@ -125,9 +129,11 @@ def _possible_next(operations: list[Operation], first: int, done: frozenset[int]
 
 
 def _states_after(operation: Operation, state: State) -> list[State]:
-    """The one state in which the operation leaves the slot, none if it cannot have been done."""
+    """Return the state after the operation, or nothing if it is impossible in this state."""
     if operation.kind == "read":
         return [state] if operation.outcome == state else []
+    if operation.kind == "count":
+        return [state] if operation.outcome == (state is None) else []
     is_refused = (operation.kind == "book free" and state is not None) or (
         operation.kind == "edit" and state is None
     )

@@ -1,8 +1,10 @@
-"""Clients that ask again and again."""
+"""Clients that send requests without a pause."""
 
 from __future__ import annotations
 
 import http.client
+import json
+import time
 from contextlib import closing
 from typing import Any
 
@@ -10,46 +12,62 @@ from tests.support.http import ask, booking
 from tests.support.server import Server
 from tests.support.threads import Threads
 
+# A server that stops closes a connection that has been idle for half a second. A client
+# whose request follows the last one sooner than this, in seconds, cannot have been idle.
+NOT_IDLE = 0.4
+
 
 class Load:
-    """Clients that ask again and again, each counting its answers; errors end them."""
+    """Clients that send requests until the block of threads ends, and count the responses."""
 
     def __init__(self, server: Server, threads: Threads) -> None:
         self.server = server
-        self.answers: list[int] = []
+        self.statuses: list[int] = []
         self.dropped: list[str] = []
         self.stopping = threads.stopping
 
     def on_new_connections(self) -> None:
         while not self.stopping.is_set():
             try:
-                self.answers.append(ask(self.server, *self._request()).status)
+                self.statuses.append(ask(self.server, *self._request()).status)
             except (OSError, http.client.HTTPException) as error:
                 self.dropped.append(repr(error))
 
+    def on_kept_connections(self) -> None:
+        """Send requests on one connection after the other."""
+        while not self.stopping.is_set():
+            self.on_one_connection()
+
     def on_one_connection(self) -> None:
-        """Until the server says that it closes the connection."""
+        """Send requests until the server closes the connection.
+
+        A server may close an idle connection at any time, also when a request is under
+        way to it; a client then sends the request again on a new connection (RFC 9112,
+        section 9.3.1). Only a request that cannot have met such a close was dropped.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
         with closing(connection):
+            last_at = None
             while not self.stopping.is_set():
                 method, path, body = self._request()
+                data = body and json.dumps(body)
+                sent_at = None
+                started_at = time.monotonic()
                 try:
-                    connection.request(
-                        method,
-                        path,
-                        body and b'{"interview":{"student":"A","interviewer":1}}',
-                        {"Content-Type": "application/json"},
-                    )
+                    connection.request(method, path, data, {"Content-Type": "application/json"})
+                    sent_at = time.monotonic()
                     response = connection.getresponse()
                     response.read()
                 except (OSError, http.client.HTTPException) as error:
-                    self.dropped.append(repr(error))
+                    if last_at is None or (sent_at and sent_at - last_at < NOT_IDLE):
+                        self.dropped.append(repr(error))
                     return
-                self.answers.append(response.status)
+                self.statuses.append(response.status)
                 if response.will_close:
                     return
+                last_at = started_at
 
     def _request(self) -> tuple[str, str, Any]:
-        if len(self.answers) % 3 == 2:
+        if len(self.statuses) % 3 == 2:
             return "PUT", "/api/appointments/1", booking("A")
         return "GET", "/api/appointments", None

@@ -1,6 +1,6 @@
-"""The application, with views that answer in pieces, from a file, with odd headers, or break off.
+"""The application with views that stream, send a file, set odd headers or break off.
 
-The answer to a GET is collected before it is sent; that to a POST is not.
+The response to a GET is collected before it is sent; the response to a POST is not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from app import create_app
 
 
 def create() -> Flask:
-    """Build the application with these views; gunicorn calls it by name."""
+    """Create the application; gunicorn calls it by name."""
     app = create_app()
 
     @app.route("/streamed", methods=["GET", "POST"])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bin import embedded_postgres
+from tests.support import reaper, tools
 from tests.support.processes import children, frozen
 
 
@@ -15,6 +16,7 @@ class Postgres:
     """A PostgreSQL of a test's own, with its data and its socket in one folder."""
 
     def __init__(self, folder: Path) -> None:
+        tools.embedded_postgres_program("postgres")
         self.data = folder / "data"
         self.url = f"postgresql://postgres@/postgres?host={folder}&port=5432"
         self.folder = folder
@@ -34,10 +36,16 @@ class Postgres:
         options = ["-w", "-D", str(self.data), "-l", log, *arguments]
         command = embedded_postgres.command("pg_ctl", self.data, *options)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        if arguments[0] in {"start", "restart"}:
+            # A new process, which no watchdog stops.
+            reaper.watch(self._postmaster())
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """All its processes stand still; the kernel still accepts connections."""
-        postmaster = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        """Freeze all its processes; the kernel still accepts connections."""
+        postmaster = self._postmaster()
         with frozen([postmaster, *children(postmaster)]):
             yield
+
+    def _postmaster(self) -> int:
+        return int((self.data / "postmaster.pid").read_text().splitlines()[0])

@@ -25,7 +25,7 @@ def assert_problem(headers: Any, body: bytes, status: int) -> Any:
 
 
 def assert_open_to_browsers(headers: Any) -> None:
-    """Check that a script in a browser may read this answer."""
+    """Check that a script in a browser may read this response."""
     assert headers["Access-Control-Allow-Origin"] == "*"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Request-ID"]

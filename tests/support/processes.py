@@ -1,6 +1,6 @@
 """What the operating system knows of a process, on Linux and macOS.
 
-Tests that ask are skipped if psutil is not installed: `requirements-dev.txt` has it.
+Tests that ask are skipped if psutil is not installed.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import pytest
+from tests.support import tools
 
 
 def _psutil() -> Any:
-    return pytest.importorskip("psutil", reason="pip install -r requirements-dev.txt, for psutil")
+    return tools.package("psutil")
 
 
 def is_running(pid: int) -> bool:
@@ -55,7 +55,7 @@ def connected_to(pids: Iterable[int], port: int) -> int:
 
 @contextmanager
 def frozen(pids: Iterable[int]) -> Iterator[None]:
-    """Stop processes where they are; they go on at the end of the block."""
+    """Freeze processes; they continue at the end of the block."""
     stopped = list(pids)
     for pid in stopped:
         with suppress(ProcessLookupError):

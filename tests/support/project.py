@@ -23,7 +23,7 @@ RELEASE = procfile()["release"]
 
 
 def assert_failed(ended: subprocess.CompletedProcess[str]) -> None:
-    """Check that a command failed and said so to a person."""
+    """Check that a command failed with a message, not with a traceback or a secret."""
     assert ended.returncode != 0
     assert ended.stderr.strip()
     assert "Traceback" not in ended.stdout + ended.stderr
@@ -31,7 +31,7 @@ def assert_failed(ended: subprocess.CompletedProcess[str]) -> None:
 
 
 def release(environ: dict[str, str]) -> subprocess.Popen[str]:
-    """The Procfile's own `release:` line, run as Heroku runs it."""
+    """Start the Procfile's `release:` command as Heroku does."""
     return subprocess.Popen(
         ["sh", "-c", f"exec {procfile()['release']}"],
         cwd=ROOT,
@@ -43,6 +43,6 @@ def release(environ: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Wait for the end; give the exit code and what was said."""
+    """Wait for the end; return the exit code and the output."""
     output, _ = process.communicate(timeout=60)
     return process.returncode, output

@@ -1,4 +1,4 @@
-"""A bad network between the application and PostgreSQL."""
+"""A faulty network between the application and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.database import as_url
 
 
 class Hold(NamedTuple):
-    """One statement, or the reply to it, that waits until the test lets it pass."""
+    """One statement, or the reply to one, that waits until the test lets it pass."""
 
     text: bytes
     is_reply: bool
@@ -25,7 +25,7 @@ class Hold(NamedTuple):
 
 
 class Proxy:
-    """A bad network between the application and PostgreSQL.
+    """A faulty network between the application and PostgreSQL.
 
     It notes which statements pass. It can lose a kind of message, break the connection
     on a statement, before or after PostgreSQL has carried it out, and hold back a

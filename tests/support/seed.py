@@ -15,5 +15,5 @@ FOUR = {"id": 4, "time": "1pm", "interview": None}
 SEED = {"1": ONE, "2": TWO, "3": THREE, "4": FOUR}
 
 
-def slots(client: FlaskClient) -> Any:
+def appointments(client: FlaskClient) -> Any:
     return client.get("/api/appointments").json

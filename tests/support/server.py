@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import processes
+from tests.support import processes, reaper
 from tests.support.project import ROOT, procfile
 from tests.support.waiting import wait_for
 
@@ -37,6 +37,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        reaper.watch(self.process.pid)
 
     @property
     def log(self) -> str:
@@ -66,6 +67,8 @@ class Server:
             finally:
                 if self.process.poll() is None:
                     os.killpg(self.process.pid, signal.SIGKILL)
+                    self.process.wait()
+        reaper.forget(self.process.pid)
         return time.monotonic() - started
 
 

@@ -1,15 +1,30 @@
-"""The application with short intervals and timeouts, for tests that wait for them to pass."""
+"""The application with short timeouts, so that a test need not wait for the real ones.
+
+The one place where tests change the application's timeouts.
+"""
 
 from __future__ import annotations
 
 from flask import Flask
 
 from app import create_app
-from app.live import websocket
+from app.live import broadcaster, websocket
+from app.server import connection, request_body
+
+# For `serve`: what gunicorn loads instead of `app:create_app()`.
+COMMAND = 'gunicorn "tests.support.short_timeouts:create()"'
+
+PING_INTERVAL = 0.5
+SILENCE_TIMEOUT = 2.5
+BODY_TIMEOUT = 2.0
+HEAD_TIMEOUT = 2.0
 
 
 def create() -> Flask:
     """Create the application; gunicorn calls it by name."""
-    websocket.PING_INTERVAL = 0.5
-    websocket.SILENCE_TIMEOUT = 2.5
+    broadcaster.KEEP_ALIVE_INTERVAL = 0.2
+    websocket.PING_INTERVAL = PING_INTERVAL
+    websocket.SILENCE_TIMEOUT = SILENCE_TIMEOUT
+    request_body.BODY_TIMEOUT = BODY_TIMEOUT
+    connection.HEAD_TIMEOUT = HEAD_TIMEOUT
     return create_app()

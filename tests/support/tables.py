@@ -1,4 +1,4 @@
-"""The five tables: what the seeds put into them, and what a database holds."""
+"""The five tables: what the seeds contain, and what a database contains."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EMPTY: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
 
 
 def rows(sql: Sql, without_ids: bool = False) -> dict[str, list[Any]]:
-    """All rows of all tables."""
+    """Return all rows of all tables."""
     found = {table: sql(f"SELECT * FROM {table} ORDER BY id") for table in TABLES}
     if without_ids:
         return {table: [row[1:] for row in listed] for table, listed in found.items()}
@@ -48,12 +48,12 @@ def rows(sql: Sql, without_ids: bool = False) -> dict[str, list[Any]]:
 
 
 def existing(sql: Sql) -> list[str]:
-    """The names of all tables there are."""
+    """Return the names of all tables that exist."""
     return [name for (name,) in sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
 
 
 def additions(sql: Sql) -> tuple[list[Any], list[Any]]:
-    """The triggers, and which columns have an index of their own."""
+    """Return the triggers, and the columns that have an index."""
     triggers = sql(
         "SELECT tgrelid::regclass::text, tgname::text FROM pg_trigger"
         " WHERE NOT tgisinternal ORDER BY tgname, array_position(%s, tgrelid::regclass::text)",
@@ -69,5 +69,5 @@ def additions(sql: Sql) -> tuple[list[Any], list[Any]]:
 
 
 def make_a_drop_fail_in_the_middle(sql: Sql) -> None:
-    """Make DROP FUNCTION fail, which comes after DROP TABLE: the name is ambiguous."""
+    """Make DROP FUNCTION fail, which follows DROP TABLE: the name becomes ambiguous."""
     sql("CREATE FUNCTION notify_table_change(integer) RETURNS integer LANGUAGE sql AS 'SELECT 1'")

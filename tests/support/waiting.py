@@ -10,10 +10,15 @@ import pytest
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Wait until a condition holds; return its value, or fail."""
+    """Wait until a condition holds; return its value, or fail.
+
+    Checks once more after the time is up: an earlier check may have started long before.
+    """
     deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
+    while True:
+        is_last = time.monotonic() > deadline
+        if value := condition():
+            return value
+        if is_last:
             pytest.fail(f"waited {seconds} s in vain")
         time.sleep(0.02)
-    return value

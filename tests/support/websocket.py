@@ -19,29 +19,30 @@ from tests.support.database import LISTENERS, Sql
 from tests.support.server import Server
 
 KILL_LISTENERS = f"SELECT pg_terminate_backend(pid) FROM {LISTENERS}"
-# A slot of the tests' own: an edit there comes after everything committed before it.
+# An appointment that only the tests edit. The frame of such an edit follows the frames
+# of all earlier changes.
 MARKED = 900
 marks = itertools.count(1)
 
 
-def frame(slot: int, student: str | None, interviewer: int | None = 1) -> str:
-    """The text that tells of a slot."""
+def frame(appointment: int, student: str | None, interviewer: int | None = 1) -> str:
+    """Return the text of the frame for an appointment's interview."""
     interview = None
     if student is not None:
         interview = {"student": student, "interviewer": interviewer}
-    message = {"type": "SET_INTERVIEW", "id": slot, "interview": interview}
+    message = {"type": "SET_INTERVIEW", "id": appointment, "interview": interview}
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
 
 
 def mark(sql: Sql) -> str:
-    """Make the change that ends what `told` collects; give its frame."""
+    """Make a change that marks the end of what `received` collects; return its frame."""
     student = f"mark {next(marks)}"
     sql("UPDATE interviews SET student = %s WHERE appointment_id = %s", [student, MARKED])
     return frame(MARKED, student)
 
 
 def until(client: ClientConnection, end: str, seconds: float = 5.0) -> list[str]:
-    """The frames before this one."""
+    """Return the frames before this one."""
     frames: list[str] = []
     deadline = time.monotonic() + seconds
     while (text := str(client.recv(max(0.01, deadline - time.monotonic())))) != end:
@@ -51,10 +52,10 @@ def until(client: ClientConnection, end: str, seconds: float = 5.0) -> list[str]
 
 @contextlib.contextmanager
 def listening(server: Server | int, sql: Sql, count: int = 4) -> Iterator[list[ClientConnection]]:
-    """Some open sockets, on whichever workers, that have heard all up to now."""
+    """Open some sockets, and wait until they have received all changes up to now."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(open_socket(server)) for _ in range(count)]
-        # Twice: a worker that has just compared everything may tell the first one early.
+        # Twice: a worker that has just compared everything may send the first one early.
         for _ in range(2):
             end = mark(sql)
             for client in clients:
@@ -71,8 +72,8 @@ def open_socket(server: Server | int, path: str = "/", **arguments: Any) -> Clie
     return client
 
 
-def told(clients: list[ClientConnection], sql: Sql) -> list[str]:
-    """What all the clients were told up to now: each the same, which is checked."""
+def received(clients: list[ClientConnection], sql: Sql) -> list[str]:
+    """Return the frames that all clients received up to now; they must be the same."""
     end = mark(sql)
     first, *others = [until(client, end) for client in clients]
     for other in others:
@@ -91,7 +92,7 @@ HANDSHAKE = {
 
 @contextlib.contextmanager
 def raw_socket(port: int, receive_buffer: int | None = None) -> Iterator[socket.socket]:
-    """An open WebSocket whose client does nothing by itself."""
+    """Open a WebSocket whose client sends and reads nothing by itself."""
     with socket.socket() as connection:
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -107,7 +108,7 @@ def raw_socket(port: int, receive_buffer: int | None = None) -> Iterator[socket.
 
 
 def frames_of(connection: socket.socket) -> Iterator[tuple[int, bytes]]:
-    """The frames the server sends until it ends: opcode and data."""
+    """Yield the frames that the server sends until the end: opcode and data."""
     with connection.makefile("rb") as stream:
         while head := stream.read(2):
             length = head[1]
@@ -127,7 +128,7 @@ def read_all(connection: socket.socket) -> list[tuple[int, bytes]]:
 
 
 def closed_with(client: ClientConnection) -> int | None:
-    """Read until the end; give the code of the close."""
+    """Read until the end; return the close code."""
     with contextlib.suppress(ConnectionClosed):
         while True:
             client.recv(10)

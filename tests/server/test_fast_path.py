@@ -1,0 +1,239 @@
+"""The fast path sends what gunicorn and WSGI would send, byte for byte, or leaves it to them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import socket
+from typing import Any, NamedTuple
+
+import pytest
+
+from app import create_app
+from app.server import fast_path
+from tests.support.database import reseed
+from tests.support.http import ask
+from tests.support.lists import PATHS
+from tests.support.server import Serve, Server
+
+hypothesis: Any = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+
+ALLOWED = "https://a.example"
+MADE_UP_ID = re.compile(rb"X-Request-ID: [0-9a-f]{32}\r\n")
+DATE = re.compile(rb"Date: [^\r]*\r\n")
+
+
+class Pair(NamedTuple):
+    """A server with the fast path, and one without it."""
+
+    fast: Server
+    slow: Server
+
+
+@pytest.fixture(scope="module")
+def pair(serve_module: Serve, database_url: str) -> Pair:
+    environ = {"DATABASE_URL": database_url, "APP_ENV": "development"}
+    reseed(create_app(environ))
+    settings = {
+        "WEB_CONCURRENCY": "1",
+        "CORS_ORIGINS": f"{ALLOWED},http://localhost:8000",
+        # The methods in `Allow` are a set.
+        "PYTHONHASHSEED": "0",
+    }
+    slow = 'gunicorn "tests.support.without_fast_path:create()"'
+    return Pair(serve_module(**settings), serve_module(slow, **settings))
+
+
+def exchange(server: Server, request: bytes) -> bytes:
+    """Send a request on a connection of its own; return all that comes back, without times."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    return DATE.sub(b"", MADE_UP_ID.sub(b"X-Request-ID: made up\r\n", received))
+
+
+def compare(pair: Pair, request: bytes) -> bytes:
+    """Send a request to both servers; return what both sent."""
+    for path in PATHS:
+        ask(pair.fast, "GET", path)  # so that its cached responses are fresh
+    fast, slow = exchange(pair.fast, request), exchange(pair.slow, request)
+    assert fast == slow
+    return fast
+
+
+def get(path: str, *lines: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost:8001", *lines, "", ""]).encode(
+        "latin-1"
+    )
+
+
+HEADERS = {
+    "Accept-Encoding": ["gzip, deflate, br, zstd", "gzip;q=0", "identity", "", "x" * 600],
+    "Origin": [ALLOWED, "http://localhost:8000", "https://evil.example", "null", ""],
+    "X-Forwarded-Proto": ["https", "http", "HTTPS", "https, http"],
+    "X-Request-ID": ["client-1", "", "not valid", "x" * 200],
+    "X-Forwarded-For": ["203.0.113.9", "a, b", "at=ERROR \xe9"],
+    "Connection": ["keep-alive", "Keep-Alive", "close", "upgrade", ""],
+    "Cookie": ["_ga=1; session=\xff"],
+    "Content-Type": ["application/json"],
+    "Content-Length": ["0", "1"],
+    "X_Request_ID": ["underscore"],
+}
+
+
+@pytest.mark.parametrize("path", [*PATHS, f"{PATHS[0]}/", f"{PATHS[0]}?x=1", "/api/%64ays", "/"])
+def test_every_header_and_pair_of_headers_gets_the_same_bytes(pair: Pair, path: str) -> None:
+    etag = ask(pair.slow, "GET", path).headers["ETag"] or '"none"'
+    given = {**HEADERS, "If-None-Match": [etag, etag[2:], "*", '"x"', f'"x", {etag}', ""]}
+    lines = [f"{name}: {value}" for name, values in given.items() for value in values]
+    assert compare(pair, get(path)).startswith((b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 404 "))
+    for line in lines:
+        compare(pair, get(path, line))
+        compare(pair, get(path, line, line))
+    some = [next(iter(values)) for values in given.values()]
+    for (one, first), (other, second) in itertools.combinations(zip(given, some, strict=True), 2):
+        compare(pair, get(path, f"{one}: {first}", f"{other.lower()}:{second}"))
+
+
+MALFORMED = {
+    "no host": b"GET /api/days HTTP/1.1\r\n\r\n",
+    "two hosts": get("/api/days", "Host: other"),
+    "bare line feeds": get("/api/days").replace(b"\r\n", b"\n"),
+    "a bare line feed": get("/api/days", "A: 1\nB: 2"),
+    "a bare carriage return": get("/api/days", "A: 1\rB: 2"),
+    "a folded header": get("/api/days", "A: 1", " 2"),
+    "a folded host": get("/api/days", "\tx"),
+    "a space before the colon": get("/api/days", "A : 1"),
+    "no colon": get("/api/days", "A"),
+    "no name": get("/api/days", ": 1"),
+    "a NUL": get("/api/days", "A: \0"),
+    "DEL": get("/api/days", "A: \x7f"),
+    "a name beyond ASCII": get("/api/days", "\xe9: 1"),
+    "HTTP/1.0": get("/api/days").replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "HTTP/1.2": get("/api/days").replace(b"HTTP/1.1", b"HTTP/1.2"),
+    "lower case": get("/api/days").replace(b"GET", b"get"),
+    "absolute form": get("http://localhost/api/days"),
+    "an empty line first": b"\r\n" + get("/api/days"),
+    "two requests": get("/api/days") * 2,
+    "two and a half": get("/api/days") * 2 + b"GET /api",
+    "half a request": get("/api/days")[:-7],
+    "a body": get("/api/days", "Content-Length: 3") + b"abc",
+    "chunks": get("/api/days", "Transfer-Encoding: chunked") + b"1\r\na\r\n0\r\n\r\n",
+    "smuggled chunks": get("/api/days", "Transfer-Encoding: \x0bchunked") + b"0\r\n\r\n",
+    "lengths that differ": get("/api/days", "Content-Length: 0", "Content-Length: 1"),
+    "a body that is not announced": get("/api/days") + b"abc",
+    "an expectation": get("/api/days", "Expect: 100-continue"),
+    "an upgrade": get("/api/days", "Connection: upgrade", "Upgrade: h2c", "HTTP2-Settings: x"),
+    "101 headers": get("/api/days", *(f"A{n}: 1" for n in range(101))),
+    "a long header": get("/api/days", "A: " + "x" * 8190),
+    "a head of 60 kB": get("/api/days", *(f"A{n}: " + "x" * 6000 for n in range(10))),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_parsers_may_read_differently_gets_the_same_bytes(pair: Pair, name: str) -> None:
+    compare(pair, MALFORMED[name])
+
+
+PIECES = [
+    *(b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"\0", b"_", b",", b"GET ", b" HTTP/1.1"),
+    *(b"Host: x\r\n", b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n\r\n"),
+    *(b"Connection: close\r\n", b"If-None-Match: *\r\n", b"\xff", b"\x7f", b"?", b"/", b"%"),
+]
+USUAL = get(
+    "/api/days",
+    *("Connection: keep-alive", "User-Agent: Mozilla/5.0 (X11; Linux x86_64)", "Accept: */*"),
+    *("Accept-Encoding: gzip, deflate, br", "Accept-Language: en-US,en;q=0.9"),
+    *(f"Origin: {ALLOWED}", "Referer: https://a.example/", 'sec-ch-ua: "Chromium";v="131"'),
+)
+
+
+def mutated(changes: list[tuple[int, int, bytes]]) -> bytes:
+    """Replace bytes of the usual request: each change is a place, a length and what goes there."""
+    request = USUAL
+    for place, length, piece in changes:
+        start = place % len(request)
+        request = request[:start] + piece + request[start + length :]
+    return request
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.integers(0, 10_000), st.integers(0, 3), st.sampled_from(PIECES) | st.binary(max_size=2)
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+def check_mutations(pair: Pair, count: int) -> None:
+    def check(changes: list[tuple[int, int, bytes]]) -> None:
+        compare(pair, mutated(changes))
+
+    settings = hypothesis.settings(
+        max_examples=count, deadline=None, derandomize=True, database=None
+    )
+    settings(hypothesis.given(CHANGES)(check))()
+
+
+def test_mutated_requests_get_the_same_bytes(pair: Pair) -> None:
+    check_mutations(pair, 150)
+
+
+@pytest.mark.slow
+def test_many_mutated_requests_get_the_same_bytes(pair: Pair) -> None:
+    check_mutations(pair, 10_000)
+
+
+def test_what_browsers_send_is_served_on_the_fast_path(client: Any, app: Any) -> None:
+    for path in PATHS:
+        client.get(path)
+    served = fast_path.FastPath(app.extensions["cache"].entries, frozenset({"*"}))
+    for path in [*PATHS, f"{PATHS[0]}/"]:
+        request = USUAL.replace(b"/api/days", path.encode())
+        assert served.respond(request, is_proxy_trusted=True)
+    heroku = get(
+        PATHS[0],
+        *("X-Request-ID: 1", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https"),
+        *("X-Forwarded-Port: 443", "Via: 1.1 heroku-router", "X-Request-Start: 1", "Cookie: _a=b"),
+    )
+    response = served.respond(heroku, is_proxy_trusted=True)
+    assert response
+    assert b"Strict-Transport-Security" in response.head
+    untrusted = served.respond(heroku, is_proxy_trusted=False)
+    assert untrusted
+    assert b"Strict-Transport-Security" not in untrusted.head
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_nothing_malformed_is_served_on_the_fast_path(client: Any, app: Any, name: str) -> None:
+    client.get("/api/days")
+    path = fast_path.FastPath(app.extensions["cache"].entries, frozenset({"*"}))
+    assert path.respond(USUAL, is_proxy_trusted=True)
+    assert not path.respond(MALFORMED[name], is_proxy_trusted=True)
+    # A parser that was given half a request starts anew.
+    assert path.respond(USUAL, is_proxy_trusted=True)
+
+
+def test_a_connection_comes_back_to_the_fast_servedafter_other_requests(pair: Pair) -> None:
+    """Each request after one that gunicorn served: with a body, with chunks, unread, refused."""
+    server = pair.fast
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        file = connection.makefile("rb")
+        for request in (
+            get("/nowhere"),
+            b"DELETE /api/appointments/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+            b"PUT /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n0\r\n\r\n",
+        ):
+            for sent in (request, USUAL):
+                connection.sendall(sent)
+                assert file.readline().startswith(b"HTTP/1.1 ")
+                length = 0
+                while (line := file.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                    assert line != b"Connection: close\r\n"
+                file.read(length)

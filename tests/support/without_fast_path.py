@@ -1,0 +1,14 @@
+"""The application under a worker that declines every request on the fast path."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from app import create_app
+from app.server import fast_path
+
+
+def create() -> Flask:
+    """Create the application; gunicorn calls it by name."""
+    fast_path.MAX_HEAD_BYTES = 0
+    return create_app()
