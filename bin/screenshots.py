@@ -83,8 +83,8 @@ def main() -> None:
         book_week(api, database)
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for scheme in ["light", "dark"]:
-            for name, viewport in {"desktop": DESKTOP, "phone": PHONE}.items():
-                path = images / f"client-{name}-{scheme}.png"
+            for name, viewport in {"client": DESKTOP, "client-phone": PHONE}.items():
+                path = images / f"{name}-{scheme}.png"
                 take(browser, f"{site}/?api={api}", path, color_scheme=scheme, viewport=viewport)
                 print(f"{path}  {path.stat().st_size // 1000} kB")
         browser.close()

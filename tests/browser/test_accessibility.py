@@ -99,6 +99,7 @@ def test_an_outage_is_accessible(seeded: None, serve: Serve, window: Open, sql: 
         expect(one.page.get_by_role("alert")).to_be_visible()
         expect(one.connection).to_have_text("Reconnecting…")
         assert_accessible(one)
+        one.leave()
         one.expects(r"console: .* 503")
     finally:
         sql("ALTER TABLE gone RENAME TO days")

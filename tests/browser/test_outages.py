@@ -168,4 +168,5 @@ def test_the_state_of_the_connection_moves_nothing_and_stays_in_sight(
     assert not one.page.evaluate(OVERLAP)
     assert one.page.evaluate("scrollTo(0, document.body.scrollHeight); scrollY") > 20
     expect(one.connection).to_be_in_viewport(ratio=1)
+    one.leave()
     one.expects(r"console: WebSocket connection")

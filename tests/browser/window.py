@@ -63,6 +63,10 @@ class Window:
         self.page.wait_for_timeout(20)
         return any(re.search(pattern, text) for text in self.trouble)
 
+    def leave(self) -> None:
+        """Leave the page, which would try to reconnect again and again."""
+        self.page.goto("about:blank")
+
     @property
     def connection(self) -> Locator:
         return self.page.locator("#connection")
