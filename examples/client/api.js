@@ -1,23 +1,24 @@
-// The HTTP side: where the API is, its three lists, and the three ways to change a slot.
+// The HTTP API: its address, its three lists, and the three ways to change an appointment.
 
-const STORED = "scheduler-api";
-const TIMEOUT = 30_000;
+const STORAGE_KEY = "scheduler-api";
+const TIMEOUT = 30_000; // ms
 
-// The API's address: ?api=… (remembered), else what was remembered, else this host's port 8001.
+// The API's address is ?api=… (which is then remembered), or the remembered address, or
+// port 8001 of the host that serves this page.
 export function findBase() {
-  const asked = new URLSearchParams(location.search).get("api")?.trim();
-  if (asked === "") remember("");
-  const named = asked ? normalise(asked) : null;
-  if (named) remember(named);
+  const given = new URLSearchParams(location.search).get("api")?.trim();
+  if (given === "") remember("");
+  const chosen = given ? normalise(given) : null;
+  if (chosen) remember(chosen);
   return {
-    base: named ?? normalise(remembered()) ?? `${location.protocol}//${location.hostname}:8001`,
-    error: asked && !named ? `“${asked}” is not an http or https address.` : "",
+    base: chosen ?? normalise(remembered()) ?? `${location.protocol}//${location.hostname}:8001`,
+    error: given && !chosen ? `“${given}” is not an http or https address.` : "",
   };
 }
 
 function normalise(text) {
   if (!text) return null;
-  // "localhost:8001" is what people type; by itself it would parse as the scheme "localhost:".
+  // People type "localhost:8001", which would parse as a URL with the scheme "localhost:".
   const full = /^[a-z]+:\/\//i.test(text) ? text : `${location.protocol}//${text}`;
   try {
     const url = new URL(full);
@@ -28,10 +29,10 @@ function normalise(text) {
   }
 }
 
-// Storage throws where the browser blocks it; the page then only forgets.
+// If the browser blocks storage, it throws. The page then works without remembering.
 function remembered() {
   try {
-    return localStorage.getItem(STORED) ?? "";
+    return localStorage.getItem(STORAGE_KEY) ?? "";
   } catch {
     return "";
   }
@@ -39,14 +40,14 @@ function remembered() {
 
 function remember(base) {
   try {
-    if (base) localStorage.setItem(STORED, base);
-    else localStorage.removeItem(STORED);
+    if (base) localStorage.setItem(STORAGE_KEY, base);
+    else localStorage.removeItem(STORAGE_KEY);
   } catch {
-    // See above.
+    // See remembered().
   }
 }
 
-// An answer that is not 2xx, or none at all (status 0).
+// A response with an error status, or no response at all (status 0).
 export class ApiError extends Error {
   constructor(status, { detail, errors = [] }, headers = new Headers()) {
     super(detail);
@@ -54,6 +55,11 @@ export class ApiError extends Error {
     this.errors = errors; // [{ pointer: "#/interview/student", detail: "…" }]
     this.retryAfter = headers.get("Retry-After");
     this.requestId = headers.get("X-Request-ID");
+  }
+
+  // Whether the server cannot be reached, or cannot reach its database. Both can pass.
+  get isOutage() {
+    return [0, 502, 503, 504].includes(this.status);
   }
 }
 
@@ -69,12 +75,12 @@ export function createApi(base) {
         signal: AbortSignal.timeout(TIMEOUT),
       });
     } catch (error) {
-      throw new ApiError(0, { detail: whyNoAnswer(base, error) });
+      throw new ApiError(0, { detail: explainNoResponse(base, error) });
     }
     if (response.ok) return response;
-    // A proxy in between may answer with HTML; then the status has to do.
+    // A proxy may respond with HTML. Then only the status is known.
     const problem = await response.json().catch(() => ({}));
-    const detail = problem.detail || `The server answered ${response.status}.`;
+    const detail = problem.detail || `The server responded with status ${response.status}.`;
     throw new ApiError(response.status, { ...problem, detail }, response.headers);
   }
 
@@ -83,12 +89,13 @@ export function createApi(base) {
     try {
       return await response.json();
     } catch {
-      throw new ApiError(0, { detail: `What ${base}${path} answers is not JSON, or broke off.` });
+      const detail = `The response from ${base}${path} is incomplete or is not JSON.`;
+      throw new ApiError(0, { detail });
     }
   }
 
-  // No PUT is ever answered from a cache. But where it sees If-…, a browser sets all caching
-  // aside unless told otherwise, and with it what it knows of preflights: one more round trip.
+  // A PUT never comes from a cache. But without "force-cache", a request with an If-… header
+  // bypasses the browser's cache of preflights too, and costs one more round trip.
   const put = (id, interview, headers) =>
     send("PUT", `/api/appointments/${id}`, { body: { interview }, headers, cache: "force-cache" });
 
@@ -96,20 +103,22 @@ export function createApi(base) {
     days: () => read("/api/days"),
     appointments: () => read("/api/appointments"),
     interviewers: () => read("/api/interviewers"),
-    // Only a free slot: 412 where somebody was faster.
+    // Books a free appointment. If somebody else was faster, the status is 412.
     book: (id, interview) => put(id, interview, { "If-None-Match": "*" }),
-    // Only a booked slot: 412 where it has been cancelled meanwhile.
+    // Edits a booked appointment. If it has been cancelled, the status is 412.
     edit: (id, interview) => put(id, interview, { "If-Match": "*" }),
     cancel: (id) => send("DELETE", `/api/appointments/${id}`),
   };
 }
 
-// The browser hides from scripts why a request failed, so name what it may have been.
-function whyNoAnswer(base, error) {
-  if (error.name === "TimeoutError") return `No answer from ${base} within 30 seconds.`;
+// The browser does not tell scripts why a request failed, so name the likely causes.
+function explainNoResponse(base, error) {
+  if (error.name === "TimeoutError") return `No response from ${base} within 30 seconds.`;
   if (location.protocol === "https:" && base.startsWith("http:")) {
-    return `No answer from ${base}. From an https page, a browser calls https addresses only.`;
+    return `No response from ${base}. An https page can only call https addresses.`;
   }
-  const origin = location.origin;
-  return `No answer from ${base}. Is the server running, and do its CORS_ORIGINS allow ${origin}?`;
+  return (
+    `No response from ${base}. ` +
+    `Is the server running, and does its CORS_ORIGINS setting allow ${location.origin}?`
+  );
 }

@@ -1,338 +1,413 @@
-// What happens: the state, what people do to it, and what the server tells.
+// What happens: what people do, and what the server reports.
 
 import { createApi, findBase } from "./api.js";
+import { explainErrors, explainForm, isTaken } from "./form.js";
 import { follow } from "./live.js";
-import { dayList, failure, h, slotItem } from "./view.js";
+import { appointmentItem, button, dayList, failure, updateForm } from "./view.js";
+import {
+  appointmentsOf,
+  choicesFor,
+  dayOf,
+  describe,
+  findNextFree,
+  interviewerOf,
+  isSame,
+  nameOf,
+  storeInterview,
+  storeLists,
+  week,
+} from "./week.js";
+
+const TITLE = document.title;
+const RECOVERY_INTERVAL = 5; // s, if the server does not say
 
 const { base, error: baseError } = findBase();
 const api = createApi(base);
 const at = (id) => document.getElementById(id);
 
-const state = {
-  days: null, // not read yet
-  appointments: {},
-  interviewers: {},
-  dayId: null,
-};
-// What a slot shows where that is not simply its interview: { mode, … } by slot id.
+let currentDayId = null;
+// What an appointment shows instead of its interview, by id: { mode, … }.
 const cards = new Map();
-// How many times a slot was told of, to know whether one was while a request was under way.
-const told = new Map();
+// How many updates an appointment has received, to see whether one came during a request.
+const updateCounts = new Map();
 
-// Reading
+// Reading the lists
 
-let started = 0;
-let applied = 0;
-// What is told while a list is on its way may be newer than that list: it comes on top.
-const news = new Set();
+let readsStarted = 0;
+let lastApplied = 0;
+// An update that arrives while the lists are being read may be newer than they are.
+const updatesDuringReads = new Set();
 
-async function reload({ isAsked = false } = {}) {
-  const number = ++started;
-  const since = new Map();
-  news.add(since);
+async function reload({ isRequested = false } = {}) {
+  const number = ++readsStarted;
+  const updates = new Map();
+  updatesDuringReads.add(updates);
   try {
-    const [days, appointments, interviewers] = await Promise.all([
-      api.days(),
-      api.appointments(),
-      api.interviewers(),
-    ]);
-    if (number < applied) return; // overtaken by a later reading
-    applied = number;
-    Object.assign(state, { days, appointments, interviewers });
-    for (const [id, interview] of since) store(id, interview);
+    const lists = await Promise.all([api.days(), api.appointments(), api.interviewers()]);
+    if (number < lastApplied) return; // a later read was faster
+    lastApplied = number;
+    storeLists(...lists);
+    for (const [id, interview] of updates) storeInterview(id, interview);
   } catch (problem) {
-    // With a week on the screen, “Reconnecting…” says enough.
-    if (isAsked || !state.days) showReadingFailed(problem, isAsked);
+    // If the week is on the screen, “Reconnecting…” says enough.
+    if (!week.days) showUnreadWeek(problem, isRequested);
+    if (problem.isOutage) awaitRecovery(problem);
     throw problem;
   } finally {
-    news.delete(since);
+    updatesDuringReads.delete(updates);
   }
   at("problem").replaceChildren();
-  for (const id of cards.keys()) noticeChange(id);
+  for (const id of cards.keys()) {
+    settleCard(id);
+    leaveError(id, number);
+  }
   renderAll();
 }
 
-function showReadingFailed(problem, isAsked) {
+function showUnreadWeek(problem, isRequested) {
   const panel = at("problem");
-  // It is read again with every new connection: no need to say the same again.
-  if (panel.hasChildNodes() && !isAsked) return;
-  const again = h("button", { type: "button", class: "primary" }, "Try again");
-  const close = h("button", { type: "button" }, "Close");
-  again.onclick = async () => {
-    again.textContent = "Reading…";
+  // Every new connection reads the week again. Repeating the same alert would only disturb.
+  if (panel.hasChildNodes() && !isRequested) return;
+  async function readAgain({ target }) {
+    target.textContent = "Loading…";
     live.hurry();
     try {
-      await reload({ isAsked: true });
+      await reload({ isRequested: true });
       at("day-name").focus();
     } catch {
       panel.querySelector("button").focus();
     }
-  };
-  close.onclick = () => panel.replaceChildren();
-  panel.replaceChildren(failure("The week could not be read.", problem, [again, close]));
+  }
+  // There is no button to close it: behind it, the page is empty.
+  panel.replaceChildren(
+    failure("The week could not be loaded.", problem, [
+      button("Try again", "again", readAgain, { primary: true }),
+      button("Change server", "server", openSettings),
+    ]),
+  );
   at("empty").textContent = "";
 }
 
-function store(id, interview) {
-  if (!state.appointments[id]) return;
-  state.appointments[id].interview = interview;
-  for (const day of state.days) {
-    if (!day.appointments.includes(id)) continue;
-    day.spots = slotsOf(day).filter((slot) => !slot.interview).length;
-  }
+// While an error is on the screen, tries to read the lists until that works.
+let recoveryTimer;
+
+function awaitRecovery({ retryAfter }) {
+  clearTimeout(recoveryTimer);
+  const seconds = Number(retryAfter) || RECOVERY_INTERVAL;
+  recoveryTimer = setTimeout(() => {
+    const hasError = [...cards.values()].some(({ mode }) => mode === "error");
+    if (hasError || !week.days) reload().catch(() => {});
+  }, seconds * 1000);
 }
 
-// Looking things up
-
-const slotsOf = (day) => day.appointments.map((id) => state.appointments[id]).filter(Boolean);
-const dayOf = (id) => state.days.find((day) => day.appointments.includes(id));
-const interviewer = (id) =>
-  state.interviewers[id] ?? { id, name: id ? `interviewer ${id}` : "nobody" };
-const describe = ({ student, interviewer: id }) => `${student} with ${interviewer(id).name}`;
-const same = (one, other) =>
-  one?.student === other?.student && one?.interviewer === other?.interviewer;
-
-function whole(id) {
-  const slot = state.appointments[id];
-  const held = slot.interview?.interviewer;
-  const ids = new Set(dayOf(id).interviewers);
-  // Whoever has left the day stays a choice for the interview they still have.
-  if (held) ids.add(held);
-  const choices = [...ids].map(interviewer);
-  return { ...slot, interviewer: slot.interview && interviewer(held), choices };
+// The server responds again, so an error from before is no longer true. A form comes back
+// with everything that was typed.
+function leaveError(id, readNumber) {
+  const card = cards.get(id);
+  if (card?.mode !== "error" || readNumber <= card.readsStarted) return;
+  const notice = "The server is available again. This interview is not saved yet.";
+  turn(id, card.form && { ...card.form, notice });
+  announce(card.form ? notice : "The server is available again.");
 }
 
 // Drawing
 
+// Returns whether the page now shows another day than before.
 function renderAll() {
-  const { days } = state;
+  const { days } = week;
   const day = days.find(({ id }) => `#day-${id}` === location.hash) ?? days[0];
-  const isOther = day?.id !== state.dayId;
-  state.dayId = day?.id ?? null;
+  const isOther = day?.id !== currentDayId;
+  currentDayId = day?.id ?? null;
+  document.title = day ? `${day.name} · ${TITLE}` : TITLE;
   at("day-name").textContent = day?.name ?? "";
-  const ids = day ? slotsOf(day).map(({ id }) => id) : [];
-  at("empty").textContent = ids.length ? "" : day ? "No slots on this day." : "The week is empty.";
+  const ids = day ? appointmentsOf(day).map(({ id }) => id) : [];
+  const emptyText = day ? "There are no appointments on this day." : "The week is empty.";
+  at("empty").textContent = ids.length ? "" : emptyText;
   renderDays();
   if (isOther) {
     const current = at("days").querySelector("[aria-current]");
-    current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    current?.scrollIntoView({ block: "nearest", inline: "center" });
   }
-  const drawn = [...at("slots").children].map((item) => Number(item.dataset.slot));
-  if (isOther || ids.join() !== drawn.join()) at("slots").replaceChildren(...ids.map(item));
+  const shown = [...at("appointments").children].map((item) => Number(item.dataset.appointment));
+  if (isOther || ids.join() !== shown.join()) at("appointments").replaceChildren(...ids.map(draw));
   else ids.forEach(refresh);
+  return isOther;
 }
 
 function renderDays() {
-  const list = dayList(state.days, state.dayId);
+  const list = dayList(week.days, currentDayId, appointmentsOf);
   const old = at("days").firstElementChild;
   if (!old) at("days").append(list);
   else if (!old.isEqualNode(list)) replace(old, list);
+  showHiddenDays();
 }
 
-const item = (id) => slotItem(whole(id), cards.get(id) ?? {}, act);
-const itemOf = (id) => document.querySelector(`[data-slot="${id}"]`);
+// On a phone the days are a strip. Marks the ends at which days are out of sight.
+function showHiddenDays() {
+  const { scrollLeft, clientWidth, scrollWidth } = at("days");
+  const ends = [scrollLeft > 1 && "start", scrollLeft + clientWidth < scrollWidth - 1 && "end"];
+  at("days").dataset.more = ends.filter(Boolean).join(" ");
+}
+
+function draw(id) {
+  const appointment = week.appointments[id];
+  const card = cards.get(id) ?? {};
+  return appointmentItem(
+    {
+      ...appointment,
+      interviewer: interviewerOf(appointment.interview?.interviewer),
+      choices: choicesFor(id),
+      ...(card.mode === "form" && explainForm(id, card, nextFreeFor(id))),
+    },
+    card,
+    act,
+  );
+}
+
+const nextFreeFor = (id) => findNextFree(id, (other) => cards.has(other));
+
+const itemOf = (id) => document.querySelector(`[data-appointment="${id}"]`);
 
 function replace(old, fresh) {
-  const focused = old.contains(document.activeElement) ? document.activeElement : null;
-  const scrolled = old.scrollLeft;
-  old.replaceWith(fresh);
-  fresh.scrollLeft = scrolled;
-  if (!focused) return;
-  const again = focused.dataset.key && fresh.querySelector(`[data-key="${focused.dataset.key}"]`);
-  (again || fresh.querySelector("[data-first]") || fresh).focus();
+  keepFocus(old, fresh, () => old.replaceWith(fresh));
 }
 
-// Draws a slot after something about it changed, unless somebody is typing there.
+// Runs a change that may remove the focused control, and moves the focus to its successor.
+function keepFocus(old, fresh, apply) {
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  apply();
+  if (!focused || focused.isConnected) return;
+  const { key } = focused.dataset;
+  const successor = key && fresh.querySelector(`[data-key="${key}"]`);
+  (successor || fresh.querySelector("[data-first]") || fresh).focus();
+}
+
+// Draws an appointment again after something about it has changed.
 function refresh(id) {
   const old = itemOf(id);
   if (!old) return;
-  const card = cards.get(id);
-  if (card?.mode === "form" && old.dataset.mode === "form") {
-    const shown = old.querySelector(".notice");
-    if (shown.textContent !== (card.notice ?? "")) shown.textContent = card.notice ?? "";
-    return;
-  }
-  const fresh = item(id);
-  if (!old.isEqualNode(fresh)) replace(old, fresh);
+  const fresh = draw(id);
+  if (old.dataset.mode === "form" && fresh.dataset.mode === "form") {
+    keepFocus(old, old, () => updateForm(old, fresh));
+  } else if (!old.isEqualNode(fresh)) replace(old, fresh);
 }
 
-// Shows a slot another way, on purpose: with no card, as it is.
+// Gives an appointment another card, or none, and draws it.
 function turn(id, card) {
   if (card) cards.set(id, card);
   else cards.delete(id);
   const old = itemOf(id);
-  if (old) replace(old, item(id));
+  if (old && week.appointments[id]) replace(old, draw(id));
 }
 
-function say(text) {
-  at("said").textContent = text;
+function focusFirst(id) {
+  itemOf(id)?.querySelector("[data-first]").focus();
 }
 
-// What the server tells
+function announce(text) {
+  at("announcement").textContent = text;
+}
+
+// Updates from the server
 
 function change(id, interview) {
-  told.set(id, (told.get(id) ?? 0) + 1);
-  for (const since of news) since.set(id, interview);
-  if (!state.days) return;
-  const before = state.appointments[id]?.interview;
-  store(id, interview);
-  if (!state.appointments[id] || same(before, interview)) return;
-  noticeChange(id);
+  updateCounts.set(id, (updateCounts.get(id) ?? 0) + 1);
+  for (const updates of updatesDuringReads) updates.set(id, interview);
+  if (!week.days) return;
+  const before = week.appointments[id]?.interview;
+  storeInterview(id, interview);
+  if (!week.appointments[id] || isSame(before, interview)) return;
+  settleCard(id);
   renderDays();
   refresh(id);
-  if (cards.get(id)?.mode === "busy") return; // its own news: said when it is done
+  // The next free appointment that a form offers may be another one now.
+  for (const [other, { mode }] of cards) if (mode === "form") refresh(other);
+  if (cards.get(id)?.mode === "busy") return; // this client's own change, announced when done
   itemOf(id)?.classList.add("changed");
-  const where = `${dayOf(id)?.name ?? ""} ${state.appointments[id].time}`;
-  say(interview ? `${where}: now ${describe(interview)}.` : `${where}: now free.`);
+  const name = nameOf(id);
+  announce(interview ? `${name}: now ${describe(interview)}.` : `${name}: now free.`);
 }
 
-// A slot has changed under a form, a question or a message about it.
-function noticeChange(id) {
+// Removes a card that the appointment's new state has made pointless.
+function settleCard(id) {
   const card = cards.get(id);
   if (!card) return;
-  const interview = state.appointments[id]?.interview;
-  if (card.mode === "form") {
-    card.notice = noticeOf(card.of, interview);
-  } else if ("wanted" in card && same(card.wanted, interview)) {
-    cards.delete(id); // it was done after all, and only the answer was lost
-  } else if ("of" in card && !same(card.of, interview)) {
-    cards.delete(id); // nobody may cancel another interview than the one they were asked about
+  const interview = week.appointments[id]?.interview;
+  if (card.mode === "error" && isSame(card.wanted, interview)) {
+    cards.delete(id); // the change was made after all, and only its response was lost
+  } else if (["confirm", "error"].includes(card.mode) && card.of && !isSame(card.of, interview)) {
+    cards.delete(id); // the question was about an interview that no longer exists
   }
-}
-
-function noticeOf(before, now) {
-  if (same(before, now)) return "";
-  if (!now) return "This interview has just been cancelled by somebody else.";
-  if (!before) return `Somebody has just booked this slot: ${describe(now)}.`;
-  return `This has just been changed to ${describe(now)}. Saving overwrites that.`;
 }
 
 // What people do
 
 const act = {
   open(id) {
-    const { interview } = state.appointments[id];
-    const draft = cards.get(id)?.draft ?? { student: "", interviewer: null, ...interview };
+    const { interview } = week.appointments[id];
+    const draft = { student: "", interviewer: null, ...interview };
     turn(id, { mode: "form", of: interview && { ...interview }, draft });
-    itemOf(id)?.querySelector("[data-first]").focus();
+    focusFirst(id);
   },
 
   draft(id, name, value) {
     const card = cards.get(id);
-    if (card?.mode === "form") card.draft[name] = name === "interviewer" ? Number(value) : value;
+    if (card?.mode !== "form") return;
+    card.draft[name] = name === "interviewer" ? Number(value) : value;
+    // The messages were about what was there before.
+    card.errors = { ...card.errors, [name]: "", form: "" };
+    refresh(id);
   },
 
   ask(id) {
-    turn(id, { mode: "confirm", of: { ...state.appointments[id].interview } });
-    itemOf(id)?.querySelector("[data-first]").focus();
+    turn(id, { mode: "confirm", of: { ...week.appointments[id].interview } });
+    focusFirst(id);
   },
 
-  // Back to the form with all that was typed, where it is a form that failed.
+  // Returns from an error to the form that failed.
   close(id) {
-    const { form } = cards.get(id) ?? {};
-    turn(id, form);
-    if (form) {
-      noticeChange(id);
-      refresh(id);
-    }
-  },
-
-  dismiss(id) {
-    turn(id, null);
+    turn(id, cards.get(id)?.form);
   },
 
   again(id) {
     cards.get(id).repeat();
   },
 
-  async save(id, isRepeated = false) {
+  submit(id) {
     const card = cards.get(id);
-    const form = { ...(card.form ?? card), errors: [] };
-    const interview = { ...form.draft };
-    const before = told.get(id);
-    turn(id, { mode: "busy", text: "Saving…", form });
-    try {
-      await (form.of ? api.edit : api.book)(id, interview);
-      // A slot told of since shows what is stored, which may be newer than what was sent here.
-      if (told.get(id) === before) store(id, interview);
-      done(id, `Saved: ${describe(interview)}.`);
-    } catch (problem) {
-      if (problem.status === 412) return miss(id, form, interview, isRepeated);
-      if (problem.status === 422) {
-        turn(id, { ...form, errors: problem.errors });
-        noticeChange(id);
-        refresh(id);
-        return say(problem.message);
-      }
-      const text = "The interview could not be saved.";
-      const repeat = () => act.save(id, true);
-      fail(id, before, { text, error: problem, form, wanted: interview, repeat });
-    }
+    if (isTaken(id, card)) return takeNextFree(id, card);
+    const isCancelled = card.of && !week.appointments[id].interview;
+    return save(id, { ...card, of: isCancelled ? null : card.of });
   },
 
   async cancel(id) {
     const { of } = cards.get(id);
-    const before = told.get(id);
-    turn(id, { mode: "busy", text: "Cancelling…" });
+    const before = updateCounts.get(id);
+    turn(id, busyCard("Cancelling…", of));
     try {
       await api.cancel(id);
-      if (told.get(id) === before) store(id, null);
+      if (updateCounts.get(id) === before) storeInterview(id, null);
       done(id, "Cancelled.");
     } catch (problem) {
-      const text = "The interview could not be cancelled.";
+      const text = `The interview of ${describe(of)} could not be cancelled.`;
       const repeat = () => act.cancel(id);
-      fail(id, before, { text, error: problem, of, wanted: null, repeat });
+      fail(id, { text, problem, of, wanted: null, repeat });
     }
   },
 };
 
+async function save(id, { of, draft }, isRepeated = false) {
+  const form = { mode: "form", of, draft };
+  const interview = { ...draft };
+  const before = updateCounts.get(id);
+  turn(id, busyCard("Saving…", interview));
+  try {
+    await (of ? api.edit : api.book)(id, interview);
+    // An update that came meanwhile has what is stored, which may be newer than this.
+    if (updateCounts.get(id) === before) storeInterview(id, interview);
+    done(id, `Saved: ${describe(interview)}.`);
+  } catch (problem) {
+    if (problem.status === 412) await miss(id, form, isRepeated);
+    else if (problem.status === 422) await reject(id, form, problem);
+    else failToSave(id, form, problem);
+  }
+}
+
+function failToSave(id, form, problem) {
+  const wanted = form.draft;
+  const text = `The interview of ${describe(wanted)} could not be saved.`;
+  fail(id, { text, problem, form, wanted, repeat: () => save(id, form, true) });
+}
+
+function busyCard(text, { student, interviewer: id }) {
+  return { mode: "busy", text, student, interviewer: id && interviewerOf(id) };
+}
+
 function done(id, text) {
   renderDays();
   turn(id, null);
-  say(text);
+  announce(text);
 }
 
-function fail(id, before, card) {
-  cards.set(id, { mode: "error", ...card });
-  if (told.get(id) !== before) noticeChange(id);
+function fail(id, card) {
+  cards.set(id, { mode: "error", readsStarted, ...card });
+  settleCard(id);
   turn(id, cards.get(id));
+  if (card.problem.isOutage) awaitRecovery(card.problem);
 }
 
-// 412: a free slot was wanted and it is taken, or a booked one and it is free.
-async function miss(id, form, sent, isRepeated) {
+// 422: the server has rejected one or more fields.
+async function reject(id, form, problem) {
+  const errors = explainErrors(problem, form.draft);
+  if (errors.interviewer && form.draft.interviewer) {
+    // The chosen interviewer has left, so the lists here are out of date.
+    await reload().catch(() => {});
+    form.draft.interviewer = null;
+  }
+  turn(id, { ...form, errors });
+  announce(Object.values(errors).join(" "));
+}
+
+// 412: the appointment was meant to be free and is booked, or the other way round. The form
+// stays as it is and says so.
+async function miss(id, form, isRepeated) {
+  const before = updateCounts.get(id);
   try {
     const appointments = await api.appointments();
-    store(id, appointments[id]?.interview ?? null);
-  } catch {
-    // What is known here has to do; the connection heals by itself.
+    if (updateCounts.get(id) === before) storeInterview(id, appointments[id]?.interview ?? null);
+  } catch (problem) {
+    return failToSave(id, form, problem);
   }
-  const { time, interview } = state.appointments[id];
+  const stored = week.appointments[id].interview;
   renderDays();
-  // The first try was stored after all and only its answer was lost.
-  if (isRepeated && same(interview, sent)) return done(id, `Saved: ${describe(interview)}.`);
-  const [text, detail] = interview
-    ? ["Somebody was faster, sorry.", `${time} now belongs to ${describe(interview)}.`]
-    : form.of
-      ? ["Somebody has cancelled this interview.", `${time} is free now.`]
-      : ["Somebody was faster, sorry.", `But ${time} is free again.`];
-  const draft = interview ? undefined : form.draft;
-  turn(id, { mode: "missed", of: interview && { ...interview }, text, detail, draft });
-  say(`${text} ${detail}`);
+  // The first attempt had been stored, and only its response was lost.
+  if (isRepeated && isSame(stored, form.draft)) return done(id, `Saved: ${describe(stored)}.`);
+  const notice = "Somebody else was faster, but has cancelled again. You can save now.";
+  turn(id, { ...form, notice }); // the notice counts only if the appointment is free again
+  announce(explainForm(id, cards.get(id), nextFreeFor(id)).notice);
+  const item = itemOf(id);
+  if (item?.contains(document.activeElement)) item.querySelector(".actions button").focus();
+}
+
+// Moves a form whose appointment somebody else has booked to the next free one.
+function takeNextFree(id, { draft }) {
+  const next = nextFreeFor(id);
+  if (!next) return;
+  const day = dayOf(next.id);
+  const { name } = interviewerOf(draft.interviewer);
+  const card = { mode: "form", of: null, draft };
+  if (draft.interviewer && !day.interviewers.includes(draft.interviewer)) {
+    const absent = `${name} is not available on ${day.name}. Choose someone else.`;
+    card.draft = { ...draft, interviewer: null };
+    card.errors = { interviewer: absent };
+  }
+  turn(id, null);
+  turn(next.id, card);
+  if (day.id !== currentDayId) {
+    location.hash = `day-${day.id}`;
+    renderAll();
+  }
+  focusFirst(next.id);
+  announce(`The form is now for ${nameOf(next.id)}.`);
+}
+
+function openSettings() {
+  at("settings").open = true;
+  at("api").focus();
 }
 
 // The start
 
-at("unserved").remove();
+at("no-script").remove();
 at("server").textContent = base;
 at("api").value = base;
 at("api-error").textContent = baseError;
-at("settings").open = Boolean(baseError);
 
 addEventListener("hashchange", () => {
-  if (!state.days) return;
-  renderAll();
-  say(at("day-name").textContent);
+  if (week.days && renderAll()) announce(at("day-name").textContent);
 });
+at("days").addEventListener("scroll", showHiddenDays, { passive: true });
+new ResizeObserver(showHiddenDays).observe(at("days"));
 
 const STATES = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…" };
 const live = follow(base, {
@@ -343,5 +418,6 @@ const live = follow(base, {
     at("connection").textContent = STATES[name];
   },
 });
-// Not only when the socket opens: the week can be read where a proxy lets no WebSocket through.
-reload().catch(() => {});
+// Not only when the WebSocket opens: a proxy may let HTTP through and no WebSockets.
+await reload().catch(() => {});
+if (baseError) openSettings();

@@ -1,11 +1,12 @@
-// The live side: a WebSocket that tells of every change, and connects again when it is lost.
+// Live updates: a WebSocket that receives every change and reconnects when it is lost.
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 30_000;
-const PING_EVERY = 25_000;
-const PONG_WITHIN = 10_000;
+const PING_INTERVAL = 25_000;
+const PONG_TIMEOUT = 10_000;
 
-// `reload` reads the lists, `change` takes one slot's news, `show` the connection's state.
+// `reload` reads the lists, `change` receives one appointment's update, and `show` receives
+// the state of the connection.
 export function follow(base, { reload, change, show }) {
   const url = `${base.replace(/^http/, "ws")}/`;
   let socket = null;
@@ -18,12 +19,12 @@ export function follow(base, { reload, change, show }) {
     try {
       opened = socket = new WebSocket(url);
     } catch {
-      // An https page may not even try ws:, except to its own machine.
+      // An https page must not use ws:, except to its own machine.
       lose();
       return;
     }
     opened.onopen = async () => {
-      // What changed while nobody listened is told to nobody: read it, then it is live.
+      // Changes made while the socket was closed are not sent again, so read the lists first.
       try {
         await reload();
       } catch {
@@ -33,32 +34,32 @@ export function follow(base, { reload, change, show }) {
       if (opened !== socket) return;
       show("live");
       ping();
-      pingTimer = setInterval(ping, PING_EVERY);
+      pingTimer = setInterval(ping, PING_INTERVAL);
     };
     opened.onmessage = ({ data }) => {
-      if (opened === socket) hear(data);
+      if (opened === socket) receive(data);
     };
     opened.onclose = () => {
       if (opened === socket) lose();
     };
   }
 
-  function hear(data) {
+  function receive(data) {
     const message = JSON.parse(data);
     if (message === "pong") {
       clearTimeout(pongTimer);
-      // Only now: a server that accepts and at once hangs up must not be asked without a pause.
+      // Not in onopen: a server that accepts and then hangs up at once still needs the pauses.
       attempts = 0;
     } else if (message.type === "SET_INTERVIEW") {
       change(message.id, message.interview);
     }
   }
 
-  // A connection can be dead without a word (sleep, another network); an answer proves it is not.
+  // After sleep or a change of network a dead connection can look alive. A pong proves it is.
   function ping() {
     socket.send("ping");
     clearTimeout(pongTimer);
-    pongTimer = setTimeout(lose, PONG_WITHIN);
+    pongTimer = setTimeout(lose, PONG_TIMEOUT);
   }
 
   function lose() {
@@ -68,12 +69,12 @@ export function follow(base, { reload, change, show }) {
     socket = null;
     lost?.close();
     show("reconnecting");
-    // Longer each time, and at random: a server that comes back is not met by all at once.
+    // The waits grow and are random, so that clients do not all return at the same moment.
     const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** attempts++);
     retryTimer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
   }
 
-  // Somebody is looking, or the network is back: find out now.
+  // Checks the connection now, because somebody is looking or the network has returned.
   function hurry() {
     if (!socket) connect();
     else if (socket.readyState === WebSocket.OPEN) ping();

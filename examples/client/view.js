@@ -1,4 +1,4 @@
-// What is seen: each function builds elements from data and changes nothing else.
+// What is seen. Each function builds elements from data and changes nothing else.
 // Data only ever becomes text or an attribute, never markup.
 
 export function h(tag, attributes, ...children) {
@@ -13,13 +13,13 @@ export function h(tag, attributes, ...children) {
   return element;
 }
 
-// `key` finds a control again after its slot was drawn anew; the `first` one gets the focus.
-function button(label, key, onclick, { primary, danger, first, name } = {}) {
+// `key` finds a button again after its card has been drawn again; `first` receives the focus.
+export function button(label, key, onclick, { primary, danger, quiet, first, name } = {}) {
   return h(
     "button",
     {
       type: "button",
-      class: (primary && "primary") || (danger && "danger"),
+      class: (primary && "primary") || (danger && "danger") || (quiet && "quiet"),
       "data-key": key,
       "data-first": first,
       "aria-label": name,
@@ -29,17 +29,22 @@ function button(label, key, onclick, { primary, danger, first, name } = {}) {
   );
 }
 
+// The days
+
+const MOST_DOTS = 8;
+
 function spotsText(day) {
-  if (!day.appointments.length) return "no slots";
+  if (!day.appointments.length) return "no appointments";
   return `${day.spots || "no"} ${day.spots === 1 ? "spot" : "spots"} left`;
 }
 
-export function dayList(days, current) {
+export function dayList(days, currentId, appointmentsOf) {
   return h(
     "ul",
     null,
-    days.map((day) =>
-      h(
+    days.map((day) => {
+      const appointments = appointmentsOf(day);
+      return h(
         "li",
         null,
         h(
@@ -47,16 +52,24 @@ export function dayList(days, current) {
           {
             href: `#day-${day.id}`,
             "data-key": `day-${day.id}`,
-            "aria-current": day.id === current && "true",
+            "aria-current": day.id === currentId && "true",
             class: day.spots ? null : "full",
           },
           h("span", { class: "name" }, day.name),
           h("span", { class: "spots" }, spotsText(day)),
+          appointments.length <= MOST_DOTS &&
+            h(
+              "span",
+              { class: "dots", "aria-hidden": "true" },
+              appointments.map(({ interview }) => h("i", { class: interview && "booked" })),
+            ),
         ),
-      ),
-    ),
+      );
+    }),
   );
 }
+
+// People
 
 // Avatars are paths on the client's own origin, and this client has no pictures.
 function avatar(interviewer) {
@@ -69,21 +82,38 @@ function avatar(interviewer) {
   );
 }
 
-// `slot` is { id, time, interview, interviewer, choices }; `card` says what it shows of it.
-export function slotItem(slot, card, act) {
-  const asItIs = slot.interview ? booked : free;
-  const draw = { form, confirm, busy, error, missed }[card.mode] ?? asItIs;
+function people(student, interviewer) {
+  return h(
+    "div",
+    { class: "people" },
+    h("p", { class: "student" }, student),
+    interviewer &&
+      h(
+        "p",
+        { class: "interviewer" },
+        avatar(interviewer),
+        h("span", null, `with ${interviewer.name}`),
+      ),
+  );
+}
+
+// The appointments
+
+// `appointment` is { id, time, interview, interviewer, choices, … }. `card` is what it shows
+// instead of its interview: { mode, … }.
+export function appointmentItem(appointment, card, act) {
+  const draw = { form, confirm, busy, error }[card.mode] ?? (appointment.interview ? booked : free);
   return h(
     "li",
     {
-      class: "slot",
-      "data-slot": slot.id,
+      class: "appointment",
+      "data-appointment": appointment.id,
       "data-mode": draw.name,
-      "aria-label": slot.time,
-      tabindex: "-1", // holds the focus while nothing in it can
+      "aria-label": appointment.time,
+      tabindex: "-1", // receives the focus if nothing inside can
     },
-    h("h3", { class: "time" }, slot.time),
-    h("div", { class: "card" }, draw(slot, card, act)),
+    h("h3", { class: "time" }, appointment.time),
+    h("div", { class: "card" }, draw(appointment, card, act)),
   );
 }
 
@@ -99,157 +129,46 @@ function free({ id, time }, card, act) {
 }
 
 function booked({ id, time, interview, interviewer }, card, act) {
-  const what = `${interview.student}, ${time}`;
+  const [edit, cancel] = ["Edit", "Cancel"].map((verb) => `${verb} ${interview.student}, ${time}`);
   return [
-    h(
-      "div",
-      { class: "who" },
-      avatar(interviewer),
-      h(
-        "div",
-        null,
-        h("p", { class: "student" }, interview.student),
-        h("p", { class: "interviewer" }, `with ${interviewer.name}`),
-      ),
-    ),
+    people(interview.student, interviewer),
     h(
       "div",
       { class: "actions" },
-      button("Edit", "edit", () => act.open(id), { first: true, name: `Edit ${what}` }),
-      button("Cancel", "cancel", () => act.ask(id), { name: `Cancel ${what}` }),
+      button("Edit", "edit", () => act.open(id), { quiet: true, first: true, name: edit }),
+      button("Cancel", "cancel", () => act.ask(id), { quiet: true, name: cancel }),
     ),
   ];
 }
 
-function form(slot, card, act) {
-  const { draft, errors = [] } = card;
-  const fields = ["#/interview/student", "#/interview/interviewer"];
-  const details = (has) => errors.filter(({ pointer }) => has(pointer)).map(({ detail }) => detail);
-  const [student, interviewer] = fields.map((field) => details((pointer) => pointer === field));
-  const other = details((pointer) => !fields.includes(pointer));
-  const ids = { student: `student-${slot.id}`, interviewer: `interviewer-${slot.id}` };
-
-  return h(
-    "form",
-    {
-      class: "edit",
-      // The server has the rules and says which one was broken, and where.
-      novalidate: true,
-      oninput: ({ target }) => act.draft(slot.id, target.name, target.value),
-      onsubmit: (event) => {
-        event.preventDefault();
-        act.save(slot.id);
-      },
-      onkeydown: (event) => {
-        if (event.key === "Escape") act.close(slot.id);
-      },
-    },
-    h("p", { class: "notice", role: "status" }, card.notice),
-    message(null, other),
-    h(
-      "div",
-      { class: "field" },
-      h("label", { for: ids.student }, "Student"),
-      h("input", {
-        id: ids.student,
-        name: "student",
-        value: draft.student,
-        autocomplete: "off",
-        placeholder: "Full name",
-        "aria-invalid": student.length > 0 && "true",
-        "aria-describedby": `${ids.student}-error`,
-        "data-key": "student",
-        "data-first": !interviewer.length || student.length > 0,
-      }),
-      message(`${ids.student}-error`, student),
-    ),
-    h(
-      "fieldset",
-      { class: "field", "aria-describedby": `${ids.interviewer}-error` },
-      h("legend", null, "Interviewer"),
-      h(
-        "div",
-        { class: "choices" },
-        slot.choices.map((choice, index) =>
-          h(
-            "label",
-            { class: "choice" },
-            h("input", {
-              type: "radio",
-              name: "interviewer",
-              value: choice.id,
-              checked: choice.id === draft.interviewer,
-              "data-key": `interviewer-${choice.id}`,
-              "data-first": interviewer.length > 0 && !student.length && index === 0,
-            }),
-            avatar(choice),
-            h("span", null, choice.name),
-          ),
-        ),
-        !slot.choices.length && h("p", { class: "hint" }, "Nobody interviews on this day."),
-      ),
-      message(`${ids.interviewer}-error`, interviewer),
-    ),
-    h(
-      "div",
-      { class: "actions" },
-      h("button", { class: "primary", "data-key": "save" }, "Save"),
-      button("Back", "back", () => act.close(slot.id)),
-    ),
-  );
-}
-
-function message(id, details) {
-  return h("p", { class: "error", id }, details.join(" "));
-}
-
-function confirm(slot, card, act) {
-  const { student } = slot.interview;
-  return h(
-    "div",
-    {
-      class: "ask",
-      onkeydown: (event) => {
-        if (event.key === "Escape") act.close(slot.id);
-      },
-    },
-    h("p", null, `Cancel the interview of ${student} with ${slot.interviewer.name}?`),
-    h(
-      "div",
-      { class: "actions" },
-      button("Cancel interview", "confirm", () => act.cancel(slot.id), { danger: true }),
-      // The key of the button that asked: the focus goes back to it.
-      button("Keep it", "cancel", () => act.close(slot.id), { first: true }),
-    ),
-  );
-}
-
-function busy(slot, card) {
+function busy(appointment, { text, student, interviewer }) {
   const spinner = h("span", { class: "spinner", "aria-hidden": "true" });
-  return h("p", { class: "busy", role: "status" }, spinner, card.text);
+  return [
+    people(student, interviewer),
+    h("p", { class: "busy", role: "status" }, spinner, text),
+  ];
 }
 
-function error(slot, card, act) {
-  return failure(card.text, card.error, [
-    button("Try again", "again", () => act.again(slot.id), { primary: true, first: true }),
-    button("Close", "close", () => act.close(slot.id)),
-  ]);
-}
-
-// The slot was not as the request asked (412): somebody else has been there.
-function missed(slot, card, act) {
+function confirm({ id, interview, interviewer }, card, act) {
   return h(
     "div",
-    { class: "ask" },
-    h("p", null, h("strong", null, card.text)),
-    h("p", null, card.detail),
+    { class: "question", onkeydown: onEscape(() => act.close(id)) },
+    h("p", null, `Cancel the interview of ${interview.student} with ${interviewer.name}?`),
     h(
       "div",
       { class: "actions" },
-      !slot.interview && button("Book it", "again", () => act.open(slot.id), { primary: true }),
-      button("Close", "close", () => act.dismiss(slot.id), { first: true }),
+      button("Cancel interview", "confirm", () => act.cancel(id), { danger: true }),
+      // It has the key of the button that asked, so that the focus returns there.
+      button("Keep it", "cancel", () => act.close(id), { first: true }),
     ),
   );
+}
+
+function error({ id }, { text, problem }, act) {
+  return failure(text, problem, [
+    button("Try again", "again", () => act.again(id), { primary: true, first: true }),
+    button("Close", "close", () => act.close(id)),
+  ]);
 }
 
 export function failure(title, problem, buttons) {
@@ -266,4 +185,99 @@ export function failure(title, problem, buttons) {
     facts.length > 0 && h("p", { class: "facts" }, facts.join(" · ")),
     h("div", { class: "actions" }, buttons),
   );
+}
+
+function onEscape(action) {
+  return (event) => {
+    if (event.key === "Escape") action();
+  };
+}
+
+// The form
+
+function form(appointment, card, act) {
+  const { id, choices, notice, submitLabel } = appointment;
+  const { draft, errors = {} } = card;
+  const ids = { student: `student-${id}`, interviewer: `interviewer-${id}` };
+
+  return h(
+    "form",
+    {
+      class: "edit",
+      // The server has the rules. It reports which field broke one.
+      novalidate: true,
+      oninput: ({ target }) => act.draft(id, target.name, target.value),
+      onsubmit: (event) => {
+        event.preventDefault();
+        act.submit(id);
+      },
+      onkeydown: onEscape(() => act.close(id)),
+    },
+    h("p", { class: "notice", role: "status", "data-part": "notice" }, notice),
+    message("form", errors.form),
+    h(
+      "div",
+      { class: "field" },
+      h("label", { for: ids.student }, "Student"),
+      h("input", {
+        id: ids.student,
+        name: "student",
+        value: draft.student,
+        autocomplete: "off",
+        placeholder: "Full name",
+        "aria-invalid": Boolean(errors.student) && "true",
+        "aria-describedby": `${ids.student}-error`,
+        "data-key": "student",
+        "data-first": Boolean(errors.student) || !errors.interviewer,
+      }),
+      message("student", errors.student, `${ids.student}-error`),
+    ),
+    h(
+      "fieldset",
+      { class: "field", "aria-describedby": `${ids.interviewer}-error` },
+      h("legend", null, "Interviewer"),
+      h(
+        "div",
+        { class: "choices" },
+        choices.map((choice, index) =>
+          h(
+            "label",
+            { class: "choice" },
+            h("input", {
+              type: "radio",
+              name: "interviewer",
+              value: choice.id,
+              checked: choice.id === draft.interviewer,
+              "data-key": `interviewer-${choice.id}`,
+              "data-first": index === 0 && Boolean(errors.interviewer) && !errors.student,
+            }),
+            avatar(choice),
+            h("span", null, choice.name),
+          ),
+        ),
+        !choices.length && h("p", { class: "hint" }, "There are no interviewers on this day."),
+      ),
+      message("interviewer", errors.interviewer, `${ids.interviewer}-error`),
+    ),
+    h(
+      "div",
+      { class: "actions", "data-part": "actions" },
+      submitLabel && h("button", { class: "primary", "data-key": "submit" }, submitLabel),
+      button("Back", "back", () => act.close(id)),
+    ),
+  );
+}
+
+function message(part, text, id) {
+  return h("p", { class: "error", id, "data-part": `${part}-error` }, text);
+}
+
+// Updates the messages and buttons of a form, but not its fields: somebody may be typing.
+export function updateForm(shown, fresh) {
+  for (const part of fresh.querySelectorAll("[data-part]")) {
+    const old = shown.querySelector(`[data-part="${part.dataset.part}"]`);
+    if (!old.isEqualNode(part)) old.replaceChildren(...part.childNodes);
+  }
+  const [input, freshInput] = [shown, fresh].map((each) => each.querySelector("[name=student]"));
+  if (!freshInput.hasAttribute("aria-invalid")) input.removeAttribute("aria-invalid");
 }

@@ -1,0 +1,125 @@
+"""The example client in a real browser, on one origin, against the real server on another."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app import create_app
+from app.database import schema
+from tests.support.project import ROOT
+from tests.support.server import Serve, Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.browser.window import Open, Window
+
+CHROMIUM = ["chromium", "chromium-browser", "google-chrome"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the system's Chromium."""
+    from tests.browser.driver import skip  # noqa: PLC0415 -- may skip
+
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        skip(f"no Chromium on the PATH: none of {', '.join(CHROMIUM)}")
+    return program
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A running Chromium."""
+    from tests.browser.driver import expect, sync_playwright  # noqa: PLC0415 -- may skip
+
+    expect.set_options(timeout=15_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Files(SimpleHTTPRequestHandler):
+    """The client's files, without log lines."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the parent's name
+        pass
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[str]:
+    """The origin that serves the client."""
+    handler = partial(Files, directory=str(ROOT / "examples" / "client"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.05])
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve, database_url: str) -> Server:
+    """The real server, one for the tests that do not harm it."""
+    with create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}).app_context():
+        schema.reset()
+    return serve_module()
+
+
+@pytest.fixture
+def seeded(environ: dict[str, str]) -> None:
+    """A freshly seeded database."""
+    with create_app(environ).app_context():
+        schema.reset()
+
+
+@pytest.fixture
+def window(browser: Browser, site: str, seeded: None) -> Iterator[Open]:
+    """Opens the client on a server, each time as another visitor."""
+    from tests.browser.window import WEBSOCKETS, Window, lose_updates  # noqa: PLC0415 -- may skip
+
+    windows: list[Window] = []
+
+    def open_window(
+        server: Server,
+        *,
+        is_live: bool = True,
+        has_websocket: bool = True,
+        has_updates: bool = True,
+        **options: Any,
+    ) -> Window:
+        window = Window(browser.new_page(**options))
+        windows.append(window)
+        if not has_websocket:
+            window.page.route_web_socket(WEBSOCKETS, lambda socket: socket.close())
+        elif not has_updates:
+            window.page.route_web_socket(WEBSOCKETS, lose_updates)
+        window.page.goto(f"{site}/?api={server.url}")
+        if is_live:
+            window.wait_until_live()
+        return window
+
+    yield open_window
+    trouble = []
+    for window in windows:
+        window.page.wait_for_timeout(20)
+        trouble += window.trouble
+        window.page.context.close()
+    assert trouble == []
