@@ -7,19 +7,19 @@ if it is free (RFC 9110, section 13.1).
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
-from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import InternalServerError, NotFound, PreconditionFailed
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotFound, PreconditionFailed
 
-from app.api import booking
+from app.api import booking, simulation
 from app.database import statements
 from app.http import json_body
 from app.http.errors import FieldError, InvalidFields
 from app.http.responses import cacheable_json
 
 bp = Blueprint("appointments", __name__)
+simulation.init_blueprint(bp)
 
 SELECT_APPOINTMENTS = """
     SELECT
@@ -91,7 +91,6 @@ BOOK = """
 @bp.put("/api/appointments/<appointment_id>")
 def book(appointment_id: str) -> Response:
     """Book an appointment or edit its interview; 204."""
-    _fail_on_purpose()
     key = _parse_appointment_id(appointment_id)
     student, interviewer = booking.parse(json_body.read())
     outcome = statements.execute_write(
@@ -143,7 +142,6 @@ CANCEL = """
 @bp.delete("/api/appointments/<appointment_id>")
 def cancel(appointment_id: str) -> Response:
     """Cancel an appointment's interview; 204, also if it had none."""
-    _fail_on_purpose()
     key = _parse_appointment_id(appointment_id)
     conditions = _preconditions()
     outcome = statements.execute_write(
@@ -195,14 +193,6 @@ def _unknown_appointment(text: str) -> NotFound:
 
 
 def _no_content() -> Response:
-    if delay := current_app.config["SAVE_DELAY"]:
-        time.sleep(delay)
     response = Response(status=204)
     del response.headers["Content-Type"]
     return response
-
-
-def _fail_on_purpose() -> None:
-    if current_app.config["TEST_ERROR"]:
-        time.sleep(current_app.config["SAVE_DELAY"])
-        raise InternalServerError("TEST_ERROR is set: every write fails.")

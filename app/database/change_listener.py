@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import select
 import threading
 import time
 import uuid
@@ -121,21 +120,19 @@ class ChangeListener:
         self._compare(connection)
         self._has_listened.set()
         self._log_listening(connection)
-        poller = select.poll()
-        poller.register(connection.fileno(), select.POLLIN)
         verify_at = time.monotonic() + VERIFY_INTERVAL
         while not self._is_stopping.is_set():
-            self._receive(connection, poller, STOP_TIMEOUT)
+            self._receive(connection, STOP_TIMEOUT)
             if time.monotonic() > verify_at:
-                self._verify(connection, poller)
+                self._verify(connection)
                 verify_at = time.monotonic() + VERIFY_INTERVAL
 
-    def _receive(self, connection: pool.Connection, poller: select.poll, timeout: float) -> None:
+    def _receive(self, connection: pool.Connection, timeout: float) -> None:
         """Pass on what has arrived; wait for something `timeout` seconds."""
         changes: list[Change] = []
         has_gap = False
         # A query may have brought notifications with its result.
-        is_readable = bool(connection.notifies or poller.poll(timeout * 1000))
+        is_readable = bool(connection.notifies) or _is_readable(connection, timeout)
         while is_readable and len(changes) < MAX_CHANGES:
             connection.poll()
             notifications, connection.notifies = connection.notifies, []
@@ -147,7 +144,7 @@ class ChangeListener:
                     changes.append(_change(payload))
                 if number % BATCH_SIZE == 0:
                     time.sleep(0)
-            is_readable = bool(poller.poll(0))
+            is_readable = _is_readable(connection, 0.0)
         if changes:
             for subscriber in self._subscribers:
                 subscriber.receive(changes)
@@ -161,11 +158,11 @@ class ChangeListener:
             changes += subscriber.compare(connection)
         return changes
 
-    def _verify(self, connection: pool.Connection, poller: select.poll) -> None:
+    def _verify(self, connection: pool.Connection) -> None:
         """Find changes of which no notification arrived."""
         if self._is_current(connection):
             return
-        self._receive(connection, poller, NOTIFICATION_DELAY)
+        self._receive(connection, NOTIFICATION_DELAY)
         if self._is_current(connection):
             return
         if self._compare(connection) and not self._has_warned:
@@ -205,6 +202,10 @@ def _check_that_notifications_arrive(connection: pool.Connection) -> None:
         raise psycopg2.OperationalError(
             "notifications do not arrive; connect to PostgreSQL itself, not to a pooler"
         )
+
+
+def _is_readable(connection: pool.Connection, timeout: float) -> bool:
+    return connection.wait_until_ready(connection.fileno(), True, timeout)
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 
 class FairSemaphore:
-    """At most `count` holders at once, first come, first served."""
+    """At most `count` holders at once: first those with priority, then in order of arrival."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -22,21 +22,24 @@ class FairSemaphore:
         self._lock = threading.Lock()
 
     @contextmanager
-    def held(self, deadline: float) -> Iterator[None]:
+    def held(self, deadline: float, *, has_priority: bool = False) -> Iterator[None]:
         """Hold it; raises `TimeoutError` if that is not possible by `deadline` (monotonic)."""
-        self._acquire(deadline)
+        self._acquire(deadline, has_priority)
         try:
             yield
         finally:
             self._release()
 
-    def _acquire(self, deadline: float) -> None:
+    def _acquire(self, deadline: float, has_priority: bool) -> None:
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
             handed_over = threading.Event()
-            self._waiting.append(handed_over)
+            if has_priority:
+                self._waiting.appendleft(handed_over)
+            else:
+                self._waiting.append(handed_over)
         try:
             if handed_over.wait(max(0.0, deadline - time.monotonic())):
                 return

@@ -165,22 +165,20 @@ class Pool:
     def __init__(self, database: Mapping[str, Any], size: int) -> None:
         self._database = database
         self._connections = FairSemaphore(size)
-        # The last connection is for reads, which many requests wait for together.
-        self._writes = FairSemaphore(max(1, size - 1))
         self._idle: list[Connection] = []
 
     @contextmanager
-    def connection(self, deadline: float, *, for_write: bool) -> Iterator[Connection]:
-        """Lend a connection, in the order of the requests.
+    def connection(self, deadline: float, *, for_read: bool) -> Iterator[Connection]:
+        """Lend a connection, in the order of the requests; but first to reads.
+
+        Many requests wait for a read together, and few reads run at once.
 
         Raises `DatabaseUnavailable` if none is free by `deadline`, and
         `psycopg2.OperationalError` if PostgreSQL cannot be connected to by then.
         """
         with ExitStack() as stack:
             try:
-                if for_write:
-                    stack.enter_context(self._writes.held(deadline))
-                stack.enter_context(self._connections.held(deadline))
+                stack.enter_context(self._connections.held(deadline, has_priority=for_read))
             except TimeoutError:
                 raise DatabaseUnavailable("all connections of this worker are in use") from None
             connection = self._take_idle() or connect(self._database, deadline=deadline)

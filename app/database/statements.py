@@ -57,7 +57,7 @@ def fetch_text(statement: str) -> str:
             row: Any = cursor.fetchone()
             return str(row[0])
 
-    return _on_live_connection(fetch, for_write=False)
+    return _on_live_connection(fetch, for_read=True)
 
 
 def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
@@ -74,7 +74,7 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
     """
     write = _Write(statement, parameters, current_app.extensions["commits"])
     try:
-        return _on_live_connection(write.execute, for_write=True)
+        return _on_live_connection(write.execute, for_read=False)
     finally:
         write.abandon_commit()
 
@@ -179,14 +179,14 @@ def _is_committed(cursor: psycopg2.extensions.cursor, transaction_id: str) -> bo
     return bool(status == "committed")
 
 
-def _on_live_connection(work: Callable[[Connection], Result], *, for_write: bool) -> Result:
+def _on_live_connection(work: Callable[[Connection], Result], *, for_read: bool) -> Result:
     """Do the work on a connection; repeat it on another one if the connection is lost."""
     pool: Pool = current_app.extensions["pool"]
     deadline = time.monotonic() + CONNECT_TIMEOUT
     attempt = 1
     while True:
         try:
-            with pool.connection(deadline, for_write=for_write) as connection:
+            with pool.connection(deadline, for_read=for_read) as connection:
                 return work(connection)
         except psycopg2.Error as error:
             if not is_lost(error) or attempt == ATTEMPTS or time.monotonic() > deadline:

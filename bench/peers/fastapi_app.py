@@ -12,7 +12,7 @@ from app.api.appointments import BOOK, SELECT_APPOINTMENTS
 from app.api.days import SELECT_DAYS
 from app.api.interviewers import SELECT_INTERVIEWERS
 
-PARAMETERS = ("appointment_id", "student", "interviewer", "only_booked", "only_free")
+PARAMETERS = ("appointment_id", "student", "interviewer", "must_be_booked", "must_be_free")
 # asyncpg numbers its parameters.
 BOOK_NUMBERED = re.sub(r"%\((\w+)\)s", lambda name: f"${PARAMETERS.index(name[1]) + 1}", BOOK)
 
@@ -62,7 +62,7 @@ async def book(appointment_id: int, booking: Booking) -> None:
     outcome = await app.state.pool.fetchrow(
         BOOK_NUMBERED, appointment_id, student, interviewer, False, False
     )
-    if not outcome["slot_exists"]:
+    if not outcome["appointment_exists"]:
         raise HTTPException(404)
     if not outcome["interviewer_exists"]:
         raise HTTPException(422)

@@ -88,6 +88,7 @@ def test_a_change_costs_each_worker_one_query_however_many_requests_wait(
     responses: list[Response] = []
     sql("UPDATE interviewers SET name = 'Eve'")
     with Threads() as threads, locked(sql):
+        time.sleep(MAX_AGE)  # nothing cached is fresh any more
         for _ in range(50):
             threads.start(lambda: responses.append(ask(server, "GET", "/api/interviewers")))
         # All wait: one for the lock, the others for its query.
