@@ -9,8 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class FairSemaphore:
@@ -21,16 +19,11 @@ class FairSemaphore:
         self._waiting: deque[threading.Event] = deque()
         self._lock = threading.Lock()
 
-    @contextmanager
-    def held(self, deadline: float, *, has_priority: bool = False) -> Iterator[None]:
-        """Hold it; raises `TimeoutError` if that is not possible by `deadline` (monotonic)."""
-        self._acquire(deadline, has_priority)
-        try:
-            yield
-        finally:
-            self._release()
+    def acquire(self, deadline: float, *, has_priority: bool = False) -> None:
+        """Acquire it; raises `TimeoutError` if that takes longer than until `deadline`.
 
-    def _acquire(self, deadline: float, has_priority: bool) -> None:
+        The deadline is a moment of `time.monotonic()`.
+        """
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -50,10 +43,11 @@ class FairSemaphore:
                 if is_waiting:
                     self._waiting.remove(handed_over)
             if not is_waiting:
-                self._release()
+                self.release()
             raise
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Hand it over to the first who waits."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set()

@@ -11,7 +11,7 @@ import hashlib
 import select
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -164,7 +164,7 @@ class Pool:
 
     def __init__(self, database: Mapping[str, Any], size: int) -> None:
         self._database = database
-        self._connections = FairSemaphore(size)
+        self._free = FairSemaphore(size)
         self._idle: list[Connection] = []
 
     @contextmanager
@@ -176,15 +176,19 @@ class Pool:
         Raises `DatabaseUnavailable` if none is free by `deadline`, and
         `psycopg2.OperationalError` if PostgreSQL cannot be connected to by then.
         """
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._connections.held(deadline, has_priority=for_read))
-            except TimeoutError:
-                raise DatabaseUnavailable("all connections of this worker are in use") from None
+        try:
+            self._free.acquire(deadline, has_priority=for_read)
+        except TimeoutError:
+            raise DatabaseUnavailable("all connections of this worker are in use") from None
+        try:
             connection = self._take_idle() or connect(self._database, deadline=deadline)
-            stack.callback(self._take_back, connection)
             connection.deadline = time.monotonic() + REPLY_TIMEOUT
-            yield connection
+            try:
+                yield connection
+            finally:
+                self._take_back(connection)
+        finally:
+            self._free.release()
 
     def _take_back(self, connection: Connection) -> None:
         """Keep a connection for later, if it works and is not in a transaction."""

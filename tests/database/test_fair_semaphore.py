@@ -1,0 +1,71 @@
+"""Connections are lent in the order of the requests, and to reads first."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from app.database.fair_semaphore import FairSemaphore
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
+
+
+def soon(seconds: float = 10.0) -> float:
+    return time.monotonic() + seconds
+
+
+def test_it_is_handed_over_in_the_order_of_arrival_and_with_priority_first() -> None:
+    semaphore = FairSemaphore(1)
+    semaphore.acquire(soon())
+    order: list[str] = []
+
+    def wait(name: str, has_priority: bool) -> None:
+        semaphore.acquire(soon(), has_priority=has_priority)
+        order.append(name)
+        semaphore.release()
+
+    with Threads() as threads:
+        for number, (name, has_priority) in enumerate(
+            [("first write", False), ("second write", False), ("read", True)], 1
+        ):
+            threads.start(wait, name, has_priority)
+            wait_for(lambda: len(semaphore._waiting) == number)  # noqa: B023
+        semaphore.release()
+    assert order == ["read", "first write", "second write"]
+
+
+def test_a_newcomer_does_not_overtake() -> None:
+    semaphore = FairSemaphore(1)
+    semaphore.acquire(soon())
+    has_it = threading.Event()
+
+    def wait() -> None:
+        semaphore.acquire(soon())
+        has_it.set()
+
+    with Threads() as threads:
+        threads.start(wait)
+        wait_for(lambda: semaphore._waiting)
+        semaphore.release()
+        # Handed over already, although the other thread may not run yet.
+        with pytest.raises(TimeoutError):
+            semaphore.acquire(soon(0.05))
+        assert has_it.wait(5)
+        semaphore.release()
+
+
+def test_who_gives_up_takes_nothing_along() -> None:
+    semaphore = FairSemaphore(2)
+    for _ in range(2):
+        semaphore.acquire(soon())
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            semaphore.acquire(soon(0.01))
+    for _ in range(2):
+        semaphore.release()
+    for _ in range(2):
+        semaphore.acquire(soon(0))
+    with pytest.raises(TimeoutError):
+        semaphore.acquire(soon(0))
