@@ -180,7 +180,7 @@ def test_a_change_names_its_transaction(
     assert recorder.events.get(timeout=5) == Change(transaction_id, 2, ADA, transaction_id % 2**32)
 
 
-def test_a_change_undone_and_done_again_in_one_transaction_ends_as_it_is_stored(
+def test_changes_undone_in_one_transaction_end_as_what_is_stored(
     received: Received, sql: Sql
 ) -> None:
     one, other = (f"UPDATE interviews SET student = '{name}'" for name in ("Ada", "Bob"))
@@ -242,7 +242,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("payload", GARBAGE, ids=lambda payload: payload[:20])
-def test_what_somebody_else_notifies_harms_nothing(
+def test_foreign_notifications_are_ignored(
     received: Received, listener: ChangeListener, recorder: Recorder, sql: Sql, payload: str
 ) -> None:
     sql("SELECT pg_notify('scheduler_changes', %s)", [payload])

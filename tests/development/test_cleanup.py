@@ -20,7 +20,7 @@ def test_it(serve, app, short_path):
     server = serve()
     pids = [server.process.pid, *server.workers]
     pathlib.Path({log!r}).write_text(" ".join(map(str, pids)))
-    time.sleep({seconds})
+    time.sleep(60)
 """
 
 
@@ -33,24 +33,19 @@ def test_no_process_and_no_folder_is_left(
     tmp_path: Path, short_path: Path, signal_number: int, workers: int
 ) -> None:
     log = tmp_path / "processes"
-    test = ROOT / "tests" / f"test_left_by_{os.getpid()}.py"
-    test.write_text(TEST.format(log=str(log), seconds=60))
-    try:
-        pytest_process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-            + ([f"-n{workers}"] if workers else [])
-            + [test],
-            cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(short_path)},
-            stdout=subprocess.DEVNULL,
-        )
-        pids = [int(pid) for pid in wait_for(lambda: log.exists() and log.read_text(), 60).split()]
-        pytest_process.send_signal(signal_number)
-        pytest_process.wait(30)
-    finally:
-        test.unlink()
+    test = tmp_path / "test_it.py"
+    test.write_text(TEST.format(log=str(log)))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    # The fixtures, for a test that is not in the folder of the tests.
+    command += ["-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", str(test)]
+    pytest_process = subprocess.Popen(
+        [*command, f"-n{workers}"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(short_path)},
+        stdout=subprocess.DEVNULL,
+    )
+    pids = [int(pid) for pid in wait_for(lambda: log.exists() and log.read_text(), 60).split()]
+    pytest_process.send_signal(signal_number)
+    pytest_process.wait(30)
     wait_for(lambda: not any(processes.is_running(pid) for pid in pids))
-    if signal_number != signal.SIGKILL:
-        # Pytest itself deletes its own folders only if it may.
-        wait_for(lambda: not list(short_path.glob("[!p]*")))
     wait_for(lambda: not list(short_path.glob("test-*")))

@@ -25,6 +25,6 @@ Clients:
 
 What is expected:
 - `lists`, `seed`, `statuses`: the three lists, the test seed, a request for each status
-- `problems`: problem details (RFC 9457)
+- `problems`, `unavailable`: problem details (RFC 9457), and a 503 in time
 - `histories`: decides whether what clients saw is linearizable
 """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import select
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,12 +92,17 @@ class Proxy:
         return server
 
     def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError), client, self._connect() as server, self._counted():
+            self._pass_on(client, server)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count a connection as open. It is no longer when the application loses it."""
         with self._lock:
             self._open += 1
             self.most_open = max(self.most_open, self._open)
         try:
-            with suppress(OSError), client, self._connect() as server:
-                self._pass_on(client, server)
+            yield
         finally:
             with self._lock:
                 self._open -= 1
