@@ -120,6 +120,10 @@ class CacheMiddleware(Subscriber):
                     if not is_done:
                         return None
                     entry.running = query
+                if not isinstance(predecessor.result, CachedResponse):
+                    # It has failed just now. Trying again could take another five seconds.
+                    query.result = predecessor.result
+                    return query.result
             query.result = entry.fresh() or self._query(entry, environ)
             return query.result
         finally:

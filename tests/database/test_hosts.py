@@ -37,12 +37,12 @@ def test_each_host_has_its_arguments(database: Any, expected: Any) -> None:
 
 
 @pytest.fixture
-def silent(tmp_path: Path) -> Any:
+def silent(short_path: Path) -> Any:
     """A host that accepts connections and never replies."""
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listener.bind(str(short_path / ".s.PGSQL.5432"))
         listener.listen(10)
-        yield str(tmp_path)
+        yield str(short_path)
 
 
 def url_of(database_url: str, *hosts: str, **parts: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from app import create_app
 from app.config import ROOT
@@ -75,8 +76,7 @@ def test_a_url_is_read_like_libpq_reads_it(url: str, near: bool) -> None:
     assert is_near({"dsn": url}) == near
 
 
-def assert_is_refused(app: Flask, host: str) -> None:
-    response = app.test_client().get("/api/debug/reset")
+def assert_is_refused(response: TestResponse, host: str) -> None:
     assert (response.status_code, response.mimetype) == (403, "application/problem+json")
     detail: str = response.get_json()["detail"]
     assert host in detail
@@ -87,7 +87,8 @@ def assert_is_refused(app: Flask, host: str) -> None:
 @pytest.mark.parametrize("environment", ["development", "test"])
 def test_debug_reset_is_forbidden(environment: str) -> None:
     url = "postgres://u:s3cret@db.example/x"
-    assert_is_refused(create_app({"DATABASE_URL": url, "APP_ENV": environment}), "db.example:5432")
+    client = create_app({"DATABASE_URL": url, "APP_ENV": environment}).test_client()
+    assert_is_refused(client.get("/api/debug/reset"), "db.example:5432")
 
 
 def test_debug_reset_is_forbidden_if_libpq_has_been_sent_elsewhere(
