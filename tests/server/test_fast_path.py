@@ -217,7 +217,7 @@ def test_nothing_malformed_is_served_on_the_fast_path(client: Any, app: Any, nam
     assert path.respond(USUAL, is_proxy_trusted=True)
 
 
-def test_a_connection_comes_back_to_the_fast_servedafter_other_requests(pair: Pair) -> None:
+def test_a_connection_comes_back_to_the_fast_path_after_other_requests(pair: Pair) -> None:
     """Each request after one that gunicorn served: with a body, with chunks, unread, refused."""
     server = pair.fast
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:

@@ -37,6 +37,37 @@ def test_a_stop_under_load_completes_every_accepted_request(serve: Serve, prepar
     assert not [pid for pid in workers if is_running(pid)]
 
 
+def test_a_stop_resets_no_connection_that_was_opened_before_the_listener_closed(
+    serve: Serve, prepared: None
+) -> None:
+    server = serve()
+    responses: list[bytes] = []
+    resets: list[str] = []
+
+    def ask_on_new_connections() -> None:
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", server.port), 10)
+            except OSError:
+                return  # refused: nobody listens any more
+            with connection:
+                try:
+                    connection.sendall(
+                        b"GET /api/days HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                    )
+                    responses.append(connection.recv(65536)[:12])
+                except ConnectionResetError as error:
+                    resets.append(str(error))
+
+    with Threads() as threads:
+        for _ in range(12):
+            threads.start(ask_on_new_connections)
+        wait_for(lambda: len(responses) > 100)
+        server.stop()
+    assert resets == []
+    assert set(responses) == {b"HTTP/1.1 200"}
+
+
 def test_a_slow_request_is_completed_before_the_stop(
     serve: Serve, prepared: None, sql: Sql
 ) -> None:
