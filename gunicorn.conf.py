@@ -90,6 +90,12 @@ def post_fork(server: Any, worker: Any) -> None:
     Connection.wait_until_ready = staticmethod(wait_until_ready)
 
 
+def child_exit(server: Any, worker: Any) -> None:
+    """Settle the counters of a worker that has ended, in whichever way."""
+    if worker.index is not None:
+        data_version.settle(worker.index)
+
+
 def post_worker_init(worker: Any) -> None:
     """Start the change listener, which also logs problems with the database."""
     worker.wsgi.extensions["change_listener"].start()

@@ -47,13 +47,17 @@ class Version(NamedTuple):
 
 
 def take_over(index: int) -> None:
-    """Use the counters of a worker index that no living worker uses.
-
-    If the previous worker was killed during a commit, the commit counts as finished. It may
-    still become visible, so all transactions are forgotten and its notification counts.
-    """
+    """Use the counters of a worker index that no living worker uses."""
     global _index  # noqa: PLW0603 -- known only after the fork
     _index = index
+
+
+def settle(index: int) -> None:
+    """Count the commits of a worker that has ended as finished.
+
+    A commit during which it was killed may still become visible. So all transactions are
+    forgotten, and its notification counts.
+    """
     forget_transactions()
     _finished[index] = _begun[index]
 

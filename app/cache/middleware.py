@@ -117,9 +117,10 @@ class CacheMiddleware(Subscriber):
                 is_done = predecessor.done.wait(JOIN_TIMEOUT)
                 with entry.lock:
                     entry.next = None
-                    if not is_done:
-                        return None
-                    entry.running = query
+                    if is_done:
+                        entry.running = query
+                if not is_done:
+                    return None
                 if not isinstance(predecessor.result, CachedResponse):
                     # It has failed just now. Trying again could take another five seconds.
                     query.result = predecessor.result
@@ -130,6 +131,8 @@ class CacheMiddleware(Subscriber):
             with entry.lock:
                 if entry.running is query:
                     entry.running = None
+                if entry.next is query:
+                    entry.next = None
             query.done.set()
 
     def _query(self, entry: Entry, environ: WSGIEnvironment) -> CachedResponse | Representation:

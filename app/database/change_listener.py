@@ -37,6 +37,7 @@ BATCH_SIZE = 100
 # Changes received before they are passed on. With many at once, the cache is invalidated
 # before the first one is broadcast.
 MAX_CHANGES = 10_000
+COLLECT_TIMEOUT = 0.2
 
 
 class Change(NamedTuple):
@@ -133,7 +134,8 @@ class ChangeListener:
         has_gap = False
         # A query may have brought notifications with its result.
         is_readable = bool(connection.notifies) or _is_readable(connection, timeout)
-        while is_readable and len(changes) < MAX_CHANGES:
+        until = time.monotonic() + COLLECT_TIMEOUT
+        while is_readable and len(changes) < MAX_CHANGES and time.monotonic() < until:
             connection.poll()
             notifications, connection.notifies = connection.notifies, []
             for number, notification in enumerate(notifications, 1):

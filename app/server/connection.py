@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import socket
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -105,6 +106,9 @@ class Connection:
         other clients no more than one does.
         """
         gevent.sleep(0)
+        if b"upgrade" in received[: received.find(END)].lower():
+            # A WebSocket would keep its turn until it closes.
+            return self._serve_with_gunicorn(received)
         has_turn = self._worker.pipelining.acquire(timeout=PIPELINING_TIMEOUT)
         try:
             return self._serve_request(received)
@@ -165,7 +169,8 @@ class Connection:
             sent = 0
         if sent < len(data):
             self._client.settimeout(SEND_TIMEOUT)
-            self._client.sendall(memoryview(data)[sent:])
+            with _abort_if_not_read():
+                self._client.sendall(memoryview(data)[sent:])
             self._client.settimeout(None)
 
     def _serve_with_gunicorn(self, received: bytes) -> bytes:
@@ -183,7 +188,10 @@ class Connection:
         request.body = body = RequestBody(request.body, reader)
         is_kept = True
         try:
-            self._worker.handle_request(self._listener_name, request, self._client, self._address)
+            with _abort_if_not_read():
+                self._worker.handle_request(
+                    self._listener_name, request, self._client, self._address
+                )
         except StopIteration:
             is_kept = False
         if not body.drain():
@@ -193,6 +201,18 @@ class Connection:
             raise StopIteration
         self._client.settimeout(None)
         return bytes(reader.take_buffered())
+
+
+@contextlib.contextmanager
+def _abort_if_not_read() -> Iterator[None]:
+    """Abort the connection of a client that does not read its response.
+
+    The server responds to other timeouts with a problem: here, in the middle of a response.
+    """
+    try:
+        yield
+    except TimeoutError:
+        raise ConnectionAbortedError("the client does not read the response") from None
 
 
 def _check(request: Any) -> None:

@@ -157,6 +157,27 @@ def test_a_worker_killed_before_the_reply_to_its_commit_leaves_no_stale_read(
         assert free_spots(server) == {0}
 
 
+def test_a_worker_killed_during_a_commit_after_a_reload_does_not_end_the_caching(
+    server: Server, proxy: Proxy, app: Flask
+) -> None:
+    # After a reload the replacement of a killed worker gets another worker's index.
+    old = set(server.workers)
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: len(server.workers) == 2 and not old & set(server.workers))
+    wait_for(lambda: server.log.count("listening for changes") >= 4)
+    commit = proxy.hold(b"COMMIT")
+    _kill_the_worker_that_commits(server, commit)
+    wait_for(lambda: server.log.count("listening for changes") >= 5)
+
+    def is_cached() -> bool:
+        students(server)
+        before = proxy.count(b"json_object_agg")
+        students(server, 4 * READS)
+        return proxy.count(b"json_object_agg") - before <= 4
+
+    wait_for(is_cached)
+
+
 @pytest.mark.parametrize("delay", [0.0, 3.0], ids=["at once", "after its worker was replaced"])
 def test_a_commit_that_outlives_its_worker_is_seen_within_a_second(
     server: Server, proxy: Proxy, sql: Sql, delay: float

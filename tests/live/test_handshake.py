@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from typing import Any
 
 import pytest
@@ -131,3 +133,26 @@ def test_a_handshake_in_another_version_learns_the_supported_one(server: Server)
 def test_an_upgrade_of_another_method_is_ignored(server: Server) -> None:
     assert ask(server, "POST", "/", headers=HANDSHAKE).status == 404
     assert ask(server, "PUT", "/api/appointments/2", booking("Ada"), HANDSHAKE).status == 204
+
+
+def test_a_socket_behind_a_pipelined_request_delays_no_other_pipelined_request(
+    server: Server,
+) -> None:
+    get = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n"
+    handshake = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
+    sockets = []
+    try:
+        for _ in range(8):  # on both workers
+            sockets.append(socket.create_connection(("127.0.0.1", server.port), 10))
+            sockets[-1].sendall(get + b"\r\n" + get + handshake.encode() + b"\r\n")
+            received = b""
+            while b" 101 " not in received:
+                received += sockets[-1].recv(65536)
+        started = time.monotonic()
+        with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+            connection.sendall((get + b"\r\n") * 9 + get + b"Connection: close\r\n\r\n")
+            assert b"".join(iter(lambda: connection.recv(65536), b"")).count(b" 404 ") == 10
+        assert time.monotonic() - started < 2
+    finally:
+        for each in sockets:
+            each.close()
