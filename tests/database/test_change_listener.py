@@ -304,8 +304,8 @@ def test_many_changes_arrive_in_order_in_one_piece(
 
     class Counting(Recorder):
         def receive(self, changes: Sequence[Change]) -> None:
-            sizes.append(len(changes))
             super().receive(changes)
+            sizes.append(len(changes))
 
     counting = Counting()
     listener = start(ChangeListener(app.config["DATABASE"]), counting)
