@@ -46,6 +46,14 @@ def is_lost(error: psycopg2.Error) -> bool:
     return error.pgcode.startswith(LOST)
 
 
+def is_login_refused(error: psycopg2.Error) -> bool:
+    """Return whether PostgreSQL refused the password. Trying again at once is useless.
+
+    psycopg2 reports no SQLSTATE for errors that occur while connecting.
+    """
+    return "authentication failed" in str(error)
+
+
 def is_unavailable(error: psycopg2.Error) -> bool:
     """Return whether PostgreSQL is unavailable, or the connection lost."""
     return is_lost(error) or (error.pgcode or "").startswith(UNAVAILABLE)

@@ -17,7 +17,7 @@ import psycopg2.errors
 import psycopg2.extensions
 from flask import Flask, current_app
 
-from app.database.errors import DatabaseUnavailable, is_lost
+from app.database.errors import DatabaseUnavailable, is_login_refused, is_lost
 from app.database.pool import CONNECT_TIMEOUT, Connection, Pool
 
 Result = TypeVar("Result")
@@ -189,7 +189,8 @@ def _on_live_connection(work: Callable[[Connection], Result], *, for_read: bool)
             with pool.connection(deadline, for_read=for_read) as connection:
                 return work(connection)
         except psycopg2.Error as error:
-            if not is_lost(error) or attempt == ATTEMPTS or time.monotonic() > deadline:
+            is_final = attempt == ATTEMPTS or time.monotonic() > deadline
+            if is_final or is_login_refused(error) or not is_lost(error):
                 raise
         time.sleep(0.01 * attempt)
         attempt += 1
