@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import signal
+import _signal
 
-# Until the handlers below are set, Ctrl-C ends the process without a traceback.
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+# Until the handlers below are set, Ctrl-C ends the process without a traceback. The module
+# is part of the interpreter, so importing it takes no time in which a signal could arrive.
+_signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 import argparse  # noqa: E402
 import os  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 from contextlib import ExitStack  # noqa: E402
 from pathlib import Path  # noqa: E402
