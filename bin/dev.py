@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 
 # Until the handlers below are set, Ctrl-C ends the process without a traceback. The module
 # is part of the interpreter, so importing it takes no time in which a signal could arrive.
