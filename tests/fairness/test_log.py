@@ -197,6 +197,7 @@ def line_written(write: Callable[[], None]) -> str:
 
 @settings(deadline=None)
 @given(method=TEXTS, target=TEXTS, client=TEXTS, request_id=TEXTS)
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_any_request_makes_one_line(method: str, target: str, client: str, request_id: str) -> None:
     line = line_written(
         lambda: logs.write_request(
