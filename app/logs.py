@@ -188,7 +188,9 @@ def _shorten(line: bytes) -> bytes:
     """Cut a line to the maximum length, and close the quoted value that was cut."""
     # Leaves room for the mark, a quotation mark and the newline. Drops an incomplete
     # character, and a backslash that would escape the quotation mark.
-    start = line[: MAX_LINE_BYTES - len(CUT) - 2].decode(errors="ignore").rstrip("\\")
-    is_quoted = re.sub(r"\\.", "", start).count('"') % 2
-    end = '"' * is_quoted
-    return f"{start}{CUT}{end}\n".encode()
+    start = line[: MAX_LINE_BYTES - len(CUT) - 8].decode(errors="ignore").rstrip("\\")
+    if re.sub(r"\\.", "", start).count('"') % 2:
+        return f'{start}{CUT}"\n'.encode()
+    # After a field, or within a value that needs no quotes.
+    separator = {" ": "cut=", '"': " cut="}.get(start[-1], "")
+    return f"{start}{separator}{CUT}\n".encode()
