@@ -1,6 +1,6 @@
 """Serves what people click on in development: the example client and the API reference.
 
-    /            examples/client, which is told where the API is
+    /            examples/client, which gets the address of the API from `?api=`
     /reference/  docs/openapi.yaml in Swagger UI, from the package flask-swagger-ui
 
 Nothing is loaded from the network.
