@@ -10,7 +10,7 @@ import pytest
 from tests.browser.driver import expect
 from tests.browser.window import PHONE, SMALL_PHONE, Open
 from tests.support.database import Sql
-from tests.support.http import ask
+from tests.support.http import ask, booking
 from tests.support.server import Serve
 
 
@@ -159,6 +159,9 @@ def test_the_state_of_the_connection_moves_nothing_and_stays_in_sight(
 ) -> None:
     server = serve(APP_ENV="development")
     ask(server, "GET", "/api/debug/reset")  # a whole week
+    for appointment in range(1, 6):
+        # A day of free appointments would fit on the screen; the seed books some at random.
+        ask(server, "PUT", f"/api/appointments/{appointment}", booking("Ada"))
     one = window(server, viewport=viewport)
     places = ["h1", "nav", "main", "footer"]
     before = [one.page.locator(place).bounding_box() for place in places]
