@@ -18,7 +18,7 @@ import pytest
 
 from app import create_app
 from app.database import schema
-from app.database.pool import REPLY_TIMEOUT
+from app.database.connection import REPLY_TIMEOUT
 from bin import embedded_postgres
 from tests.support import tools
 from tests.support.database import connected

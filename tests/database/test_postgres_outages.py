@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from app import create_app
-from app.database import pool, schema, statements
+from app.database import schema
 from tests.support.database import Sql, connected
 from tests.support.folders import short_folder
 from tests.support.http import Response, ask, booking
@@ -36,16 +35,6 @@ def own(postgres_of_our_own: Postgres) -> Postgres:
     with create_app({"DATABASE_URL": postgres_of_our_own.url, "APP_ENV": "test"}).app_context():
         schema.reset()
     return postgres_of_our_own
-
-
-def test_a_transaction_lost_in_a_crash_was_not_committed(app: Flask) -> None:
-    with (
-        closing(pool.connect(app.config["DATABASE"])) as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute("SELECT (pg_current_xact_id()::text::bigint + 1000)::text AS later")
-        row: Any = cursor.fetchone()
-        assert not statements._is_committed(cursor, row.later)
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
