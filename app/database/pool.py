@@ -38,11 +38,18 @@ class DatabasePool:
         self._free = FairSemaphore(size)
         self._idle: list[DatabaseConnection] = []
 
-    def run(self, work: Callable[[DatabaseConnection], Result], *, has_priority: bool) -> Result:
+    def run(
+        self,
+        work: Callable[[DatabaseConnection], Result],
+        *,
+        has_priority: bool = False,
+        must_end: Callable[[], bool] = lambda: False,
+    ) -> Result:
         """Call `work` with a connection, and again with another one after a transient error.
 
-        Work with priority is first, then the order is that of arrival. Raises
-        `DatabaseUnavailable` or `psycopg2.Error`.
+        Work with priority is first, then the order is that of arrival. While `must_end()`
+        is true, the number of attempts is not limited. Raises `DatabaseUnavailable` or
+        `psycopg2.Error`.
         """
         now = time.monotonic()
         deadline = now + TIMEOUT
@@ -51,19 +58,25 @@ class DatabasePool:
         except TimeoutError:
             raise DatabaseUnavailable("all connections of this worker are in use") from None
         try:
-            return self._run(work, deadline)
+            return self._run(work, must_end, deadline)
         finally:
             self._free.release()
 
-    def _run(self, work: Callable[[DatabaseConnection], Result], deadline: float) -> Result:
+    def _run(
+        self,
+        work: Callable[[DatabaseConnection], Result],
+        must_end: Callable[[], bool],
+        deadline: float,
+    ) -> Result:
         attempt = 1
         while True:
             try:
                 with self._connection(deadline) as connection:
                     return work(connection)
             except psycopg2.Error as error:
-                is_final = attempt == MAX_ATTEMPTS or time.monotonic() > deadline
-                if is_final or is_login_refused(error) or not is_transient(error):
+                if is_login_refused(error) or not is_transient(error):
+                    raise
+                if time.monotonic() > deadline or (attempt >= MAX_ATTEMPTS and not must_end()):
                     raise
             time.sleep(0.01 * attempt)
             attempt += 1
