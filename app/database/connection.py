@@ -119,9 +119,10 @@ def connect(
     errors = []
     for number, host in enumerate(each_host):
         now = time.monotonic()
-        share = (deadline - now) / (len(each_host) - number)
+        host_deadline = now + (deadline - now) / (len(each_host) - number)
         try:
-            return _connect({**database, **host}, statement_timeout, now + share)
+            arguments = {**database, **hosts.resolve(host, host_deadline)}
+            return _connect(arguments, statement_timeout, host_deadline)
         except psycopg2.OperationalError as error:
             errors.append(str(error).strip())
     raise psycopg2.OperationalError("\n".join(errors))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import psycopg2
 from psycopg2.extensions import parse_dsn
 
 # This machine (0.0.0.0 and :: connect to it), private networks (RFC 1918, RFC 4193) and
@@ -53,6 +57,35 @@ def split(database: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def resolve(host: Mapping[str, str], deadline: float) -> Mapping[str, str]:
+    """Return the arguments of one host, with the addresses of its name.
+
+    libpq would look up the name without a deadline, and meanwhile no greenlet could run.
+    Raises `psycopg2.OperationalError` after `deadline` (`time.monotonic()`).
+    """
+    name = host.get("host", "")
+    if not name or _is_unix_socket(name) or host.get("hostaddr"):
+        return host
+    found: list[str] = []
+    problem = "no reply in time"
+
+    def look_up() -> None:
+        nonlocal problem
+        try:
+            found.extend(
+                str(each[4][0]) for each in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            )
+        except (OSError, UnicodeError) as error:
+            problem = str(error)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline - time.monotonic()))
+    if not (addresses := list(found)):
+        raise psycopg2.OperationalError(f'could not look up the host name "{name}": {problem}')
+    return {**host, "host": ",".join([name] * len(addresses)), "hostaddr": ",".join(addresses)}
+
+
 def is_near(database: Mapping[str, Any]) -> bool:
     """Return whether a database is on this machine or on a private network.
 
@@ -65,7 +98,7 @@ def is_near(database: Mapping[str, Any]) -> bool:
 
 
 def _is_near_host(host: str) -> bool:
-    if host.startswith(("/", "@")):  # a Unix socket, or one in Linux's abstract namespace
+    if _is_unix_socket(host):
         return True
     try:
         ip_address = ipaddress.ip_address(host.partition("%")[0])
@@ -74,6 +107,11 @@ def _is_near_host(host: str) -> bool:
     if isinstance(ip_address, ipaddress.IPv6Address) and ip_address.ipv4_mapped:
         ip_address = ip_address.ipv4_mapped
     return any(ip_address in network for network in NEAR_NETWORKS)
+
+
+def _is_unix_socket(host: str) -> bool:
+    """`@` is for Linux's abstract namespace."""
+    return host.startswith(("/", "@"))
 
 
 def _parts(database: Mapping[str, Any]) -> dict[str, Any]:
