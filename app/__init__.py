@@ -35,7 +35,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
 
     logs.configure()
     paths.init_app(app)
-    statements.init_app(app, commit_observer=data_version)
+    statements.init_app(app, commits=data_version)
     commands.init_app(app)
     errors.init_app(app)
 

@@ -37,6 +37,14 @@ class CommitObserver(Protocol):
         """Called instead of `commit_finished` if the outcome stays unknown."""
 
 
+class _NoObserver(CommitObserver):
+    """Does nothing."""
+
+
+# mypy takes methods without statements for abstract ones.
+NO_OBSERVER = _NoObserver()  # type: ignore[abstract]
+
+
 class Commit:
     """The COMMIT of a write. Use it in a `with` statement, at whose end the write is given up.
 
@@ -44,7 +52,7 @@ class Commit:
     """
 
     def __init__(self) -> None:
-        self._observer: CommitObserver = current_app.extensions["commit_observer"]
+        self._observer: CommitObserver = current_app.extensions["commits"]
         self.is_in_flight = False
         self._transaction_id = ""
         self._instance = ""

@@ -28,8 +28,8 @@ REPLY_TIMEOUT = 2.5
 # fails, PostgreSQL ends the connection and its transaction, so that no lock remains. The
 # TCP settings have no effect on a Unix socket.
 CONFIGURE = """
-    SET statement_timeout = %(milliseconds)s;
-    SET idle_in_transaction_session_timeout = %(milliseconds)s;
+    SET statement_timeout = %(statement)s;
+    SET idle_in_transaction_session_timeout = %(transaction)s;
     SET tcp_keepalives_idle = 10;
     SET tcp_keepalives_interval = 3;
     SET tcp_keepalives_count = 3;
@@ -109,9 +109,9 @@ def connect(
     """Open a connection in autocommit mode. Raises `psycopg2.OperationalError`.
 
     `database` holds the arguments for `psycopg2.connect`. PostgreSQL cancels a statement
-    after `statement_timeout` seconds, and ends a transaction that is idle for so long. If
-    there are several hosts, each gets an equal share of `timeout` seconds; libpq would wait
-    for the first host only.
+    after `statement_timeout` seconds, and ends a transaction that is idle for a second
+    longer. If there are several hosts, each gets an equal share of `timeout` seconds; libpq
+    would wait for the first host only.
     """
     _set_wait_callback()
     deadline = time.monotonic() + timeout
@@ -144,7 +144,10 @@ def _connect(
     connection.autocommit = True
     with connection.cursor() as cursor:
         milliseconds = int(statement_timeout * 1000)
-        cursor.execute(CONFIGURE + SELECT_INSTANCE, {"milliseconds": milliseconds})
+        cursor.execute(
+            CONFIGURE + SELECT_INSTANCE,
+            {"statement": milliseconds, "transaction": milliseconds + 1000},
+        )
         row: Any = cursor.fetchone()
         connection.instance = row[0]
     return connection

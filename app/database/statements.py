@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from app.database.commits import Commit, CommitObserver
+from app.database.commits import NO_OBSERVER, Commit, CommitObserver
 from app.database.connection import DatabaseConnection
 from app.database.pool import DatabasePool
 
@@ -19,10 +19,10 @@ from app.database.pool import DatabasePool
 MAX_EXECUTIONS = 10
 
 
-def init_app(app: Flask, commit_observer: CommitObserver) -> None:
-    """Add a pool to the application. `commit_observer` is notified of every COMMIT."""
+def init_app(app: Flask, commits: CommitObserver = NO_OBSERVER) -> None:
+    """Add a pool to the application. `commits` observes every COMMIT."""
     app.extensions["pool"] = DatabasePool(app.config["DATABASE"], app.config["DB_POOL_SIZE"])
-    app.extensions["commit_observer"] = commit_observer
+    app.extensions["commits"] = commits
 
 
 def fetch_text(statement: str) -> str:
