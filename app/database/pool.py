@@ -51,35 +51,31 @@ class DatabasePool:
         is true, the number of attempts is not limited. Raises `DatabaseUnavailable` or
         `psycopg2.Error`.
         """
-        now = time.monotonic()
-        deadline = now + TIMEOUT
+        deadline = time.monotonic() + TIMEOUT
+        attempt = 1
+        with self._admitted(has_priority):
+            while True:
+                try:
+                    with self._connection(deadline) as connection:
+                        return work(connection)
+                except psycopg2.Error as error:
+                    if is_login_refused(error) or not is_transient(error):
+                        raise
+                    if time.monotonic() > deadline or (attempt >= MAX_ATTEMPTS and not must_end()):
+                        raise
+                time.sleep(0.01 * attempt)
+                attempt += 1
+
+    @contextmanager
+    def _admitted(self, has_priority: bool) -> Iterator[None]:
         try:
-            self._free.acquire(now + WAIT_TIMEOUT, has_priority=has_priority)
+            self._free.acquire(time.monotonic() + WAIT_TIMEOUT, has_priority=has_priority)
         except TimeoutError:
             raise DatabaseUnavailable("all connections of this worker are in use") from None
         try:
-            return self._run(work, must_end, deadline)
+            yield
         finally:
             self._free.release()
-
-    def _run(
-        self,
-        work: Callable[[DatabaseConnection], Result],
-        must_end: Callable[[], bool],
-        deadline: float,
-    ) -> Result:
-        attempt = 1
-        while True:
-            try:
-                with self._connection(deadline) as connection:
-                    return work(connection)
-            except psycopg2.Error as error:
-                if is_login_refused(error) or not is_transient(error):
-                    raise
-                if time.monotonic() > deadline or (attempt >= MAX_ATTEMPTS and not must_end()):
-                    raise
-            time.sleep(0.01 * attempt)
-            attempt += 1
 
     @contextmanager
     def _connection(self, deadline: float) -> Iterator[DatabaseConnection]:
