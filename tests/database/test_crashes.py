@@ -5,12 +5,9 @@ It does not start again, so its start time stays the same.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 from flask.testing import FlaskClient
 
@@ -22,7 +19,6 @@ from tests.support.http import booking
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 from tests.support.threads import Threads
-from tests.support.waiting import wait_for
 
 PATH = "/api/appointments/2"
 
@@ -54,31 +50,6 @@ def client(proxy: Proxy) -> FlaskClient:
     return app.test_client()
 
 
-def crash(own: Postgres) -> None:
-    """Kill a backend, and wait until PostgreSQL has recovered."""
-    with connected(own.url) as sql:
-        ((backend,),) = sql("SELECT pg_backend_pid()")
-        os.kill(backend, signal.SIGKILL)
-        wait_for(lambda: _is_broken(sql))
-    wait_for(lambda: _is_up(own))
-
-
-def _is_broken(sql: Any) -> bool:
-    try:
-        sql("SELECT 1")
-    except psycopg2.Error:
-        return True
-    return False
-
-
-def _is_up(own: Postgres) -> bool:
-    try:
-        with connected(own.url):
-            return True
-    except psycopg2.OperationalError:
-        return False
-
-
 NEXT_ID = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 USE_ID = "SELECT pg_current_xact_id()::text::bigint"
 
@@ -94,7 +65,7 @@ def test_a_booking_that_a_crash_has_lost_is_not_answered_for(
     with Threads() as threads:
         threads.start(lambda: statuses.append(client.put(PATH, json=booking("Ada")).status_code))
         assert commit.reached.wait(5)
-        crash(own)
+        own.crash()
         with connected(own.url) as sql:
             assert sql(USE_ID if is_id_reused else NEXT_ID) == [(booking_id,)]
         commit.passes.set()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psycopg2
 
 from bin import embedded_postgres
 from tests.support import reaper, tools
+from tests.support.database import connected
 from tests.support.processes import children, frozen
+from tests.support.waiting import wait_for
+
+STATISTICS_RESET = "pg_stat_get_bgwriter_stat_reset_time()"
 
 
 class Postgres:
@@ -39,6 +47,19 @@ class Postgres:
         if arguments[0] in {"start", "restart"}:
             # A new process, which no watchdog stops.
             reaper.watch(self._postmaster())
+
+    def crash(self) -> None:
+        """Kill a backend: PostgreSQL ends all others, recovers, and does not start again."""
+        with connected(self.url) as sql:
+            ((backend, statistics_reset),) = sql(f"SELECT pg_backend_pid(), {STATISTICS_RESET}")
+            os.kill(backend, signal.SIGKILL)
+
+        def has_recovered() -> bool:
+            with suppress(psycopg2.OperationalError), connected(self.url) as sql:
+                return sql(f"SELECT {STATISTICS_RESET}") != [(statistics_reset,)]
+            return False
+
+        wait_for(has_recovered)
 
     @contextmanager
     def silent(self) -> Iterator[None]:
