@@ -7,7 +7,6 @@ import pytest
 from app import create_app
 from app.database import schema
 from tests.support.database import Sql
-from tests.support.http import ask
 from tests.support.server import Serve, Server
 from tests.support.websocket import (
     MARKED,
@@ -18,9 +17,7 @@ from tests.support.websocket import (
 @pytest.fixture(scope="module")
 def shared(serve_module: Serve) -> Server:
     """The real server, shared by the tests that do not disturb it."""
-    server = serve_module()
-    assert ask(server, "GET", "/api/debug/reset").status == 200
-    return server
+    return serve_module()
 
 
 @pytest.fixture
