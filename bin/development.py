@@ -23,7 +23,7 @@ from psycopg2.extensions import parse_dsn
 from watchfiles import watch
 
 from app import config
-from app.database import pool, schema
+from app.database import hosts
 from bin import embedded_postgres, pages
 from bin.server import Server, is_taken, say
 
@@ -143,7 +143,7 @@ class Development:
         ]
         if self._embedded_url:
             rows.append(("Database", _psql_command(self._embedded_url)))
-        if settings["APP_ENV"] != "production" and schema.is_near(settings["DATABASE"]):
+        if settings["APP_ENV"] != "production" and hosts.is_near(settings["DATABASE"]):
             rows.append(("Reset", f"curl {self._api}/api/debug/reset"))
         rows.append(("Stop", "Ctrl-C"))
         return "\n" + "".join(f"  {name:<15}{value}\n" for name, value in rows)
@@ -156,9 +156,9 @@ def _app_env() -> str:
 
 
 def _say_where_the_database_is(settings: dict[str, Any]) -> None:
-    where = pool.address(settings["DATABASE"])
+    where = hosts.address(settings["DATABASE"])
     say(f"Using the database {where.database} on {where.host}: {_origin(settings)}.")
-    if not schema.is_near(settings["DATABASE"]):
+    if not hosts.is_near(settings["DATABASE"]):
         say("It is not on this machine or a private network: debug/reset is refused.")
 
 

@@ -178,7 +178,7 @@ def test_a_worker_killed_during_a_commit_after_a_reload_does_not_end_the_caching
     wait_for(is_cached)
 
 
-@pytest.mark.parametrize("delay", [0.0, 3.0], ids=["at once", "after its worker was replaced"])
+@pytest.mark.parametrize("delay", [0.0, 2.0], ids=["at once", "after its worker was replaced"])
 def test_a_commit_that_outlives_its_worker_is_seen_within_a_second(
     server: Server, proxy: Proxy, sql: Sql, delay: float
 ) -> None:
