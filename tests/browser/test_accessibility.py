@@ -89,10 +89,10 @@ def test_an_error_is_accessible(serve: Serve, window: Open) -> None:
     one.expects(r"console: .* 500")
 
 
-def test_an_outage_is_accessible(seeded: None, serve: Serve, window: Open, sql: Sql) -> None:
+def test_an_outage_is_accessible(seeded: None, server: Server, window: Open, sql: Sql) -> None:
     sql("ALTER TABLE days RENAME TO gone")
     try:
-        one = window(serve(), is_live=False)
+        one = window(server, is_live=False)
         expect(one.page.get_by_role("alert")).to_be_visible()
         expect(one.connection).to_have_text("Reconnecting…")
         assert_accessible(one)
