@@ -146,6 +146,7 @@ def test_a_port_in_use_is_refused_with_a_hint(checkout: Checkout) -> None:
     assert "PORT=" in dev.output
 
 
+@pytest.mark.usefixtures("data")
 def test_it_starts_again_when_code_sql_or_env_change(checkout: Checkout) -> None:
     with Dev(checkout) as dev:
         dev.wait_until_ready()

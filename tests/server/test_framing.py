@@ -85,7 +85,7 @@ def test_a_full_log_fails_no_request(database_url: str) -> None:
     try:
         wait_for(lambda: accepts(server.port))
         with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
-            for _ in range(50):
+            for _ in range(10):
                 connection.request("GET", "/api/debug/reset")
                 response = connection.getresponse()
                 assert (response.status, response.read()) == (200, b"Database Reset")
