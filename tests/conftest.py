@@ -43,6 +43,16 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
 
 
+# The longest first, so that no process is left alone with one of them at the end.
+LONGEST = ["browser", "development", "documents", "server", "cache", "database", "live", "http"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the folders."""
+    folders = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: folders.get(item.path.parent.name, len(folders)))
+
+
 def pytest_unconfigure() -> None:
     """Leave no process and no folder behind."""
     reaper.stop()
@@ -59,7 +69,11 @@ def postgres() -> Iterator[str]:
         yield url
         return
     try:
-        with short_folder() as folder, embedded_postgres.running(folder / "data") as url:
+        with (
+            short_folder() as folder,
+            # No test outlives it, so nothing has to survive a crash.
+            embedded_postgres.running(folder / "data", settings={"fsync": "off"}) as url,
+        ):
             yield url
     except ImportError:
         pytest.exit(

@@ -53,6 +53,7 @@ def test_a_restart_under_load_gives_correct_responses_or_503(
         turn = 0
         while not threads.stopping.is_set():
             turn += 1
+            threads.stopping.wait(0.01)  # leave PostgreSQL the time to stop and start
             student = f"{appointment} {turn}"
             asked_at = time.monotonic()
             put = ask(server, "PUT", path, booking(student))

@@ -11,13 +11,14 @@ import pytest
 
 from app import create_app
 from app.server import fast_path
+from tests.support import tools
 from tests.support.database import reseed
 from tests.support.http import ask
 from tests.support.lists import PATHS
 from tests.support.server import Serve, Server
 
-hypothesis: Any = pytest.importorskip("hypothesis")
-st = pytest.importorskip("hypothesis.strategies")
+hypothesis = tools.package("hypothesis")
+st = tools.package("hypothesis.strategies")
 
 ALLOWED = "https://a.example"
 MADE_UP_ID = re.compile(rb"X-Request-ID: [0-9a-f]{32}\r\n")

@@ -53,3 +53,21 @@ def reseed(app: Flask) -> None:
     with app.app_context():
         schema.reset()
     data_version.changed()
+
+
+EMPTY = """
+    DELETE FROM interviews;
+    DELETE FROM available_interviewers;
+    DELETE FROM appointments;
+    DELETE FROM days;
+    DELETE FROM interviewers;
+    SELECT setval(oid::regclass, 1, false)
+    FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'
+"""
+
+
+def refill(sql: Sql) -> None:
+    """Bring back the test seed; quicker than `reseed`, for tests that only change rows."""
+    sql(f"{EMPTY}; {(schema.SCHEMA / 'test.sql').read_text(encoding='utf-8')}")
+    data_version.changed()
