@@ -37,7 +37,8 @@ class ConfigError(ClickException):
 class Setting(NamedTuple):
     """A row of `SETTINGS`.
 
-    The README lists `purpose`. No message shows the value of a secret.
+    The README's description of the setting starts with `purpose`. No message shows the
+    value of a secret.
     """
 
     name: str
@@ -57,8 +58,8 @@ SETTINGS = (
     Setting("APP_ENV", "production", environment, "production, development or test"),
     Setting("PORT", "8001", integer(1, 65535), "the port the server binds"),
     Setting("WEB_CONCURRENCY", "2", integer(1, 64), "worker processes"),
-    Setting("CORS_ORIGINS", "*", origins, "the origins browsers may call from, comma-separated"),
-    Setting("SAVE_DELAY", "0", seconds, "seconds by which the response to a write is delayed"),
+    Setting("CORS_ORIGINS", "*", origins, "origins whose pages may call the API, comma-separated"),
+    Setting("SAVE_DELAY", "0", seconds, "seconds to wait before the response to each write"),
     Setting("TEST_ERROR", "", switch, "true: every PUT and DELETE gets a 500"),
     Setting("DB_POOL_SIZE", "3", integer(1, 100), "connections a worker process holds at most"),
 )
@@ -73,7 +74,7 @@ _LIBPQ_NAMES = {
 
 
 def read_settings(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[str, Any]:
-    """Return the parsed settings by name, None for one without a value or default.
+    """Return the parsed settings by name: None if unset and without a default.
 
     `environ` holds the environment variables; the default is the process's environment,
     completed from the `.env` files in `root`. The key `DATABASE` is added: it holds the
@@ -127,7 +128,7 @@ def _connect_arguments(settings: Mapping[str, Any], *, on_heroku: bool) -> dict[
             keyword: settings[name] for name, keyword in _LIBPQ_NAMES.items() if settings[name]
         }
     if on_heroku:
-        # Heroku Postgres requires TLS. It signs its own certificates.
+        # Heroku Postgres requires TLS. Its certificates are self-signed: no CA verifies them.
         arguments["sslmode"] = "require"
     return arguments
 

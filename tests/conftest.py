@@ -26,7 +26,7 @@ from psycopg2.extensions import parse_dsn
 
 from app import create_app
 from app.config import SETTINGS
-from app.database import pool
+from app.database.connection import connect
 from bin import embedded_postgres
 from tests.support import reaper
 from tests.support.database import LISTENERS, as_url, connected, reseed
@@ -89,7 +89,7 @@ def postgres() -> Iterator[str]:
 def database_url(postgres: str) -> Iterator[str]:
     """The URL of a database that only this module uses. It is empty at first."""
     name = f"scheduler_test_{uuid.uuid4().hex[:12]}"
-    with closing(pool.connect({"dsn": postgres}, statement_timeout=30)) as connection:
+    with closing(connect({"dsn": postgres}, statement_timeout=30)) as connection:
         connection.deadline += 3600
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
@@ -173,7 +173,7 @@ def gap(database_url: str, postgres: str) -> Callable[[], Any]:
 
     @contextmanager
     def cut() -> Iterator[None]:
-        with closing(pool.connect({"dsn": postgres}, statement_timeout=30)) as connection:
+        with closing(connect({"dsn": postgres}, statement_timeout=30)) as connection:
             connection.deadline += 3600
             with connection.cursor() as cursor:
                 cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")

@@ -20,8 +20,8 @@ class Preconditions(NamedTuple):
 def read() -> Preconditions:
     """Return what the request's `If-Match` and `If-None-Match` require.
 
-    A list of tags in `If-None-Match` always passes. One in `If-Match` always fails: it
-    requires an appointment that is both booked and free.
+    A list of tags in `If-None-Match` always passes. A list in `If-Match` always fails, as if
+    it required both states at once.
     """
     if_match, if_none_match = (
         request.headers.get(name, "").strip() for name in ("If-Match", "If-None-Match")

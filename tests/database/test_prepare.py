@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.database import pool, schema
+from app.database import schema
+from app.database.connection import DatabaseConnection
 from tests.support.database import Sql
 from tests.support.pace import is_within
 from tests.support.project import RELEASE, Run, assert_failed
@@ -203,7 +204,7 @@ def test_a_seed_that_fails_leaves_nothing_of_prepare(
     ],
 )
 def test_prepare_waits_for_nobody_if_nothing_is_missing(
-    sql: Sql, prepare: Callable[[str], None], other: pool.Connection, statement: str
+    sql: Sql, prepare: Callable[[str], None], other: DatabaseConnection, statement: str
 ) -> None:
     prepare("test")
     with other.cursor() as cursor:
@@ -217,7 +218,7 @@ def test_prepare_waits_for_nobody_if_nothing_is_missing(
 
 
 def test_readers_and_writers_continue_during_a_prepare(
-    sql: Sql, prepare: Callable[[str], None], other: pool.Connection
+    sql: Sql, prepare: Callable[[str], None], other: DatabaseConnection
 ) -> None:
     prepare("test")
     script = (schema.SCHEMA / "create.sql").read_text()

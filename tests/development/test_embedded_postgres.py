@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from app.database import pool
+from app.database.connection import connect
 from bin import embedded_postgres
 from bin.embedded_postgres import NotStarted, running
 from tests.support.development import ROOT, eventually
@@ -24,7 +24,7 @@ CopyData = Callable[[Path], None]
 
 
 def ask(url: str, statement: str) -> str:
-    with closing(pool.connect({"dsn": url})) as connection, connection.cursor() as cursor:
+    with closing(connect({"dsn": url})) as connection, connection.cursor() as cursor:
         cursor.execute(statement)
         row = cursor.fetchone()
         return str(row[0]) if row else ""
@@ -136,6 +136,6 @@ def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     sockets = Path(parse_dsn(killed.stdout.strip())["host"])
     eventually(lambda: not sockets.exists())
     with pytest.raises(psycopg2.OperationalError):
-        pool.connect({"dsn": killed.stdout.strip()})
+        connect({"dsn": killed.stdout.strip()})
     with running(tmp_path) as url:
         assert ask(url, "SELECT 1") == "1"

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from app import create_app
 from tests.support import odd_views
+from tests.support.database import reseed
 from tests.support.http import ask
 from tests.support.server import Serve, Server, accepts, free_port
 from tests.support.waiting import wait_for
@@ -18,10 +20,9 @@ FILE = Path(odd_views.__file__).read_bytes()
 
 
 @pytest.fixture(scope="module")
-def server(serve_module: Serve) -> Server:
-    server = serve_module('gunicorn "tests.support.odd_views:create()"')
-    assert ask(server, "GET", "/api/debug/reset").status == 200
-    return server
+def server(serve_module: Serve, database_url: str) -> Server:
+    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
+    return serve_module('gunicorn "tests.support.odd_views:create()"')
 
 
 def exchange(server: Server, request: bytes) -> bytes:

@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 from flask import Flask
 
 from app.cache import data_version
-from app.database import pool, schema
+from app.database import schema
+from app.database.connection import connect
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 Tables = Callable[[], dict[str, list[tuple[Any, ...]]]]
@@ -36,7 +37,7 @@ def as_url(parts: Mapping[str, Any]) -> str:
 def connected(url: str, **options: str) -> Iterator[Sql]:
     """Run statements as somebody in `psql` would; the function returns the rows."""
     database = {"dsn": url, **options}
-    with closing(pool.connect(database, statement_timeout=30)) as connection:
+    with closing(connect(database, statement_timeout=30)) as connection:
         connection.deadline += 3600
 
         def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
