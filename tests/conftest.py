@@ -41,6 +41,8 @@ def pytest_configure() -> None:
         os.environ.pop(name, None)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
+        # A shell's background job ignores Ctrl-C, and so would all that the tests start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # The longest first, so that no process is left alone with one of them at the end.

@@ -100,7 +100,7 @@ def race(server: Server, method: str, path: str, headers: dict[str, str]) -> dic
 
     def write(student: str) -> int:
         body = json.dumps({"interview": {"student": student, "interviewer": 2}})
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json", **headers})
             return connection.getresponse().status

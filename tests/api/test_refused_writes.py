@@ -13,6 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.support.database import Tables
+from tests.support.pace import is_within
 from tests.support.problems import assert_problem
 from tests.support.seed import ADA, SEED, TWO, appointments
 from tests.support.server import Server
@@ -255,7 +256,7 @@ def test_an_invalid_booking_is_refused_and_changes_nothing(
     seconds = time.monotonic() - started
     assert_refused(case, response.status_code, response.headers, response.data)
     assert tables() == before
-    assert seconds < 1
+    assert is_within(seconds, 1)
     assert "Traceback" not in log.getvalue()
     assert "at=ERROR" not in log.getvalue()
 
@@ -300,14 +301,14 @@ def test_the_real_server_refuses_the_same_on_one_connection(
     wait_for(lambda: len(server.workers) == 2)
     workers = server.workers
     before = tables()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     for name, case in CASES.items():
         started = time.monotonic()
         path = f"/api/appointments/{case.appointment}"
         connection.request("PUT", path, case.body, headers(case))
         response = connection.getresponse()
         body = response.read()
-        assert time.monotonic() - started < 1, name
+        assert is_within(time.monotonic() - started, 1), name
         assert (name, response.status) == (name, case.status)
         assert_refused(case, response.status, response.headers, body)
     connection.request("GET", "/api/appointments")

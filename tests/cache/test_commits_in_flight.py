@@ -65,7 +65,7 @@ def test_while_a_commit_is_in_flight_reads_show_what_was_before_and_then_what_is
     statuses: list[int] = []
     with Threads() as threads:
         threads.start(book, server, "Ada", statuses)
-        assert commit.reached.wait(5)
+        assert commit.reached.wait(30)
         assert students(server) == {None}
         assert free_spots(server) == {1}
         commit.passes.set()
@@ -98,7 +98,7 @@ def test_after_a_commit_that_outlives_its_connection_no_read_is_stale(
             statuses: list[int] = []
             with Threads() as threads:
                 threads.start(book, server, str(turn), statuses)
-                assert commit.reached.wait(5)
+                assert commit.reached.wait(30)
                 time.sleep(0.1)
                 commit.passes.set()
             # 503: the server gave up before the COMMIT passed.
@@ -118,7 +118,7 @@ def test_a_read_does_not_share_a_query_that_began_before_it(
     reply = proxy.hold_reply(b"interviews.student")
     with Threads() as threads:
         threads.start(lambda: early.append(students(server, 1)))
-        assert reply.reached.wait(5)
+        assert reply.reached.wait(30)
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
         for _ in range(10):
             threads.start(lambda: late.append(students(server, 1)))
@@ -130,10 +130,10 @@ def test_a_read_does_not_share_a_query_that_began_before_it(
 
 def _kill_the_worker_that_commits(server: Server, commit: Hold) -> None:
     """Send a booking, and kill its worker while the COMMIT is held back."""
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
         body = json.dumps(booking("Ada"))
         connection.request("PUT", "/api/appointments/2", body, {"Content-Type": "application/json"})
-        assert commit.reached.wait(5)
+        assert commit.reached.wait(30)
         port = connection.sock.getsockname()[1]
         os.kill(connected_to(server.workers, port), signal.SIGKILL)
         with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):

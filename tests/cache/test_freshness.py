@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from tests.support.database import Sql
 from tests.support.http import Response, ask, booking
 from tests.support.lists import PATHS
+from tests.support.pace import within
 from tests.support.server import Serve
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
@@ -27,7 +28,8 @@ def test_a_change_in_psql_is_visible_within_a_second(serve: Serve, app: Flask, s
     for turn in range(30):
         shown()
         sql("UPDATE interviews SET student = %s WHERE appointment_id = 1", [str(turn)])
-        wait_for(lambda: shown() == [str(turn)] * 5, 1)  # noqa: B023
+        with within(1):
+            wait_for(lambda: shown() == [str(turn)] * 5)  # noqa: B023
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,8 @@ def test_a_change_of_any_table_in_psql_is_visible_within_a_second(
 ) -> None:
     before = cached.get("/api/days").data
     sql(statement)
-    wait_for(lambda: cached.get("/api/days").data != before, 1)
+    with within(1):
+        wait_for(lambda: cached.get("/api/days").data != before)
 
 
 def test_a_reset_is_visible_at_once_in_both_workers(serve: Serve, app: Flask) -> None:
@@ -78,12 +81,14 @@ def test_while_the_listener_is_down_reads_are_correct(
     with gap():
         for turn in range(4):
             sql("UPDATE interviews SET student = %s WHERE appointment_id = 1", [f"psql {turn}"])
-            wait_for(lambda: student() == f"psql {turn}", 1)  # noqa: B023
+            with within(1):
+                wait_for(lambda: student() == f"psql {turn}")  # noqa: B023
             put = booking(f"put {turn}")
             wait_for(lambda: ask(server, "PUT", "/api/appointments/1", put).status == 204)  # noqa: B023
             assert [student() for _ in range(4)] == [f"put {turn}"] * 4
     sql("UPDATE interviews SET student = 'after' WHERE appointment_id = 1")
-    wait_for(lambda: [student() for _ in range(4)] == ["after"] * 4, 1)
+    with within(1):
+        wait_for(lambda: [student() for _ in range(4)] == ["after"] * 4)
 
 
 def _ok(response: Response) -> Response | None:

@@ -23,6 +23,7 @@ from tests.support import tools
 from tests.support.database import connected
 from tests.support.http import Response as Answer
 from tests.support.http import ask, booking
+from tests.support.pace import is_within
 from tests.support.postgres import Postgres
 from tests.support.server import Server
 from tests.support.threads import Threads
@@ -142,7 +143,7 @@ def test_a_failover_loses_no_answered_booking(
         assert stored.get(appointment) in students
     assert {answer.status for answer in late} == {200, 204}
     assert {answer.status for answer in answers} <= {200, 204, 503}
-    assert max(answer.seconds for answer in answers) < 5
+    assert is_within(max(answer.seconds for answer in answers), 5)
     assert "Traceback" not in server.log
 
 
@@ -155,8 +156,8 @@ def test_a_booking_that_did_not_reach_the_standby_is_not_answered_with_204(
     answer = ask(server, "PUT", "/api/appointments/2", booking("Bob"))
     pair.standby.control("start")
     assert answer.status == 503
-    assert answer.seconds < 5
-    wait_for(lambda: ask(server, "PUT", "/api/appointments/2", booking("Cyd")).status == 204, 5)
+    assert is_within(answer.seconds, 5)
+    wait_for(lambda: ask(server, "PUT", "/api/appointments/2", booking("Cyd")).status == 204)
 
 
 @pytest.mark.parametrize(("is_back", "status"), [(False, 503), (True, 204)])
@@ -174,4 +175,4 @@ def test_a_booking_whose_backend_is_terminated_is_answered_when_the_standby_has_
         sql(f"SELECT pg_terminate_backend(pid) {waiting}")
         wait_for(lambda: is_back or responses)
     assert [response.status for response in responses] == [status]
-    assert responses[0].seconds < 5
+    assert is_within(responses[0].seconds, 5)

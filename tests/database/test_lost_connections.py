@@ -12,6 +12,7 @@ from flask import Flask
 from app import create_app
 from tests.support.database import Sql, connected
 from tests.support.http import Response, ask, booking
+from tests.support.pace import is_within
 from tests.support.proxy import Proxy
 from tests.support.server import Serve
 from tests.support.threads import Threads
@@ -53,7 +54,7 @@ def test_no_request_fails_when_backends_are_killed(
     assert len(responses) == 8 * 60
     failed = [(method, *response[:3]) for method, response in responses if response.status >= 400]
     assert failed == []
-    assert max(response.seconds for _, response in responses) < 5
+    assert is_within(max(response.seconds for _, response in responses), 5)
 
 
 @pytest.fixture
@@ -130,4 +131,4 @@ def test_a_network_that_always_breaks_gives_503(behind: Any, proxy: Proxy) -> No
     started = time.monotonic()
     response = behind.get("/api/days")
     assert (response.status_code, "Retry-After" in response.headers) == (503, True)
-    assert time.monotonic() - started < 5
+    assert is_within(time.monotonic() - started, 5)

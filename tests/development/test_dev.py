@@ -21,7 +21,7 @@ from tests.support.development import Checkout, Dev, eventually, free_port
 
 
 def get(url: str) -> str:
-    with urlopen(url, timeout=10) as response:
+    with urlopen(url, timeout=30) as response:
         return str(response.read().decode())
 
 
@@ -63,7 +63,7 @@ def test_the_summary_says_how_to_reset(dev: Dev) -> None:
 
 
 def test_the_client_is_served_and_knows_the_api(dev: Dev) -> None:
-    with urlopen(dev.value("Client"), timeout=10) as response:
+    with urlopen(dev.value("Client"), timeout=30) as response:
         assert response.url.endswith(f"/?api={dev.api}")
         page = response.read().decode()
     for script in re.findall(r'(?:src|href)="(?:\./)?([\w.]+\.(?:js|css))"', page):
@@ -85,7 +85,7 @@ def test_the_reference_is_served_offline_and_asks_this_api(dev: Dev) -> None:
     page = get(reference)
     assert "://" not in page
     for file in re.findall(r'(?:src|href)="([^"]+)"', page):
-        with urlopen(reference + file, timeout=10) as response:
+        with urlopen(reference + file, timeout=30) as response:
             assert response.read()
     document = get(f"{reference}openapi.yaml")
     assert f"servers:\n  - url: {dev.api}\n" in document
@@ -115,7 +115,7 @@ def test_live_updates_arrive_at_the_address_in_the_summary(dev: Dev) -> None:
         body = json.dumps({"interview": {"student": "Ada", "interviewer": 1}}).encode()
         headers = {"Content-Type": "application/json"}
         url = f"{dev.api}/api/appointments/1"
-        with urlopen(Request(url, body, headers, method="PUT"), timeout=10) as response:
+        with urlopen(Request(url, body, headers, method="PUT"), timeout=30) as response:
             assert response.status == 204
         assert json.loads(websocket.recv(10))["id"] == 1
 
@@ -175,7 +175,7 @@ def test_it_starts_again_when_code_sql_or_env_change(checkout: Checkout) -> None
 
 def _status(url: str, **request: Any) -> int:
     try:
-        with urlopen(Request(url, **request), timeout=10) as response:
+        with urlopen(Request(url, **request), timeout=30) as response:
             return int(response.status)
     except HTTPError as error:
         return error.code

@@ -45,7 +45,7 @@ def test_nothing_outlives_it_when_it_is_killed_and_it_starts_again_at_once(
         dev.wait_until_ready().stop(signal.SIGKILL)
     with Dev(checkout) as dev:
         dev.wait_until_ready()
-        with urlopen(f"{dev.api}/api/days", timeout=10) as response:
+        with urlopen(f"{dev.api}/api/days", timeout=30) as response:
             assert response.status == 200
         dev.stop(signal.SIGKILL)
     eventually(checkout.is_clean)
@@ -75,7 +75,7 @@ def test_it_shows_colours_on_a_terminal_and_stops_when_the_terminal_closes(
     said = b""
     while b"Ctrl-C\r\n" not in said:
         said += os.read(terminal, 4096)
-    with urlopen(f"http://localhost:{environ['PORT']}/api/days", timeout=10):
+    with urlopen(f"http://localhost:{environ['PORT']}/api/days", timeout=30):
         pass
     while b"/api/days\r\n" not in said.partition(b"Ctrl-C\r\n")[2]:
         said += os.read(terminal, 4096)
@@ -99,5 +99,5 @@ def test_a_command_that_ignores_its_signal_is_killed(checkout: Checkout) -> None
     time.sleep(0.5)
     assert process.stdin
     process.stdin.close()
-    assert process.wait(10) == 128 + signal.SIGKILL
+    assert process.wait(30) == 128 + signal.SIGKILL
     assert checkout.processes() == []

@@ -155,7 +155,7 @@ def server(serve_module: Any) -> Any:
     ],
 )
 def test_a_request_that_is_refused_gets_the_example(server: Any, name: str, head: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
         connection.sendall(head)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert json.loads(received.partition(b"\r\n\r\n")[2]) == shown(name)

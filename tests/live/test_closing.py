@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection
 
+from tests.support.pace import is_within
 from tests.support.processes import is_running
 from tests.support.server import Serve, Server
 from tests.support.threads import Threads
@@ -36,11 +37,11 @@ def test_the_log_has_the_close_code_of_a_socket(server: Server) -> None:
         client.socket.shutdown(socket.SHUT_RDWR)
     with open_as("message-too-large") as client, contextlib.suppress(ConnectionClosed):
         client.send("x" * 70_000)
-        client.recv(5)
+        client.recv(30)
     closed = {"client-says-why-1": 4001, "client-says-nothing": 1006, "message-too-large": 1009}
     for request_id, code in closed.items():
         line = rf'msg="socket closed" code={code} .*request_id={request_id}\n'
-        wait_for(lambda: re.search(line, server.log), 5)  # noqa: B023
+        wait_for(lambda: re.search(line, server.log))  # noqa: B023
 
 
 def test_stopping_closes_every_socket_with_1001_within_5_seconds(
@@ -53,7 +54,7 @@ def test_stopping_closes_every_socket_with_1001_within_5_seconds(
         unresponsive = [stack.enter_context(raw_socket(server.port)) for _ in range(20)]
         workers = server.workers
         assert len(workers) == 2
-        assert server.stop() < 5
+        assert is_within(server.stop(), 5)
         assert not [pid for pid in workers if is_running(pid)]
         for client in clients:
             assert closed_with(client) == CloseCode.GOING_AWAY
@@ -75,7 +76,7 @@ def test_a_socket_that_opens_while_the_server_stops_is_closed_with_1001(
         server = serve()
         threads.start(open_one, server)
         time.sleep(1)
-        assert server.stop() < 5
+        assert is_within(server.stop(), 5)
         threads.join()
     assert codes == [CloseCode.GOING_AWAY]
 
@@ -90,7 +91,7 @@ def test_a_reload_closes_every_socket_and_new_ones_open(serve: Serve, seeded: No
         # Stopping workers refuse new ones; their successors do not.
         with wait_for(lambda: _opened(server)) as client:
             client.send("ping")
-            assert client.recv(5) == '"pong"'
+            assert client.recv(30) == '"pong"'
 
 
 def _opened(server: Server) -> ClientConnection | None:

@@ -11,6 +11,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.support.http import ask, booking
+from tests.support.pace import is_within
 from tests.support.server import Serve, Server
 from tests.support.websocket import (
     HANDSHAKE,
@@ -24,7 +25,7 @@ from tests.support.websocket import (
 def test_a_socket_opens_on_any_path(server: Server, path: str) -> None:
     with open_socket(server, path) as client:
         client.send("ping")
-        assert client.recv(5) == '"pong"'
+        assert client.recv(30) == '"pong"'
 
 
 def test_a_plain_get_of_the_root_is_not_found(server: Server) -> None:
@@ -49,7 +50,7 @@ def test_no_greeting_is_sent(serve: Serve, seeded: None) -> None:
     for _ in range(4):
         with open_socket(server) as client:
             client.send("ping")
-            assert client.recv(5) == '"pong"'
+            assert client.recv(30) == '"pong"'
 
 
 LISTED = "https://good.example"
@@ -91,13 +92,13 @@ def test_a_listed_origin_or_none_can_open_a_socket(listed: Server, origin: str |
     headers = {"Origin": origin} if origin else {}
     with open_socket(listed, additional_headers=headers) as client:
         client.send("ping")
-        assert client.recv(5) == '"pong"'
+        assert client.recv(30) == '"pong"'
 
 
 def test_by_default_every_origin_can_open_a_socket(server: Server) -> None:
     with open_socket(server, additional_headers={"Origin": "https://any.example"}) as client:
         client.send("ping")
-        assert client.recv(5) == '"pong"'
+        assert client.recv(30) == '"pong"'
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_a_socket_behind_a_pipelined_request_delays_no_other_pipelined_request(
         with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
             connection.sendall((get + b"\r\n") * 9 + get + b"Connection: close\r\n\r\n")
             assert b"".join(iter(lambda: connection.recv(65536), b"")).count(b" 404 ") == 10
-        assert time.monotonic() - started < 2
+        assert is_within(time.monotonic() - started, 2)
     finally:
         for each in sockets:
             each.close()

@@ -27,7 +27,7 @@ def server(serve_module: Serve, database_url: str) -> Server:
 
 def exchange(server: Server, request: bytes) -> bytes:
     """Send a request with `Connection: close`; return everything that comes back."""
-    with closing(socket.create_connection(("127.0.0.1", server.port), 5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.port), 30)) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -41,7 +41,7 @@ def exchange(server: Server, request: bytes) -> bytes:
     ],
 )
 def test_a_view_may_stream_or_send_a_file(server: Server, path: str, body: bytes) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
         for method, expected in [("POST", body), ("GET", body), ("HEAD", b""), ("POST", body)]:
             connection.request(method, path)
             response = connection.getresponse()
@@ -84,7 +84,9 @@ def test_a_full_log_fails_no_request(database_url: str) -> None:
     server = Server(environ, Path("/dev/full"))
     try:
         wait_for(lambda: accepts(server.port))
-        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        ) as connection:
             for _ in range(10):
                 connection.request("GET", "/api/debug/reset")
                 response = connection.getresponse()

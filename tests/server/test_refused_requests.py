@@ -12,6 +12,7 @@ from app import create_app
 from tests.support import short_timeouts
 from tests.support.database import Sql, reseed
 from tests.support.http import ask, send_bytes
+from tests.support.pace import is_within
 from tests.support.problems import assert_open_to_browsers, assert_problem
 from tests.support.server import Serve, Server
 
@@ -102,7 +103,7 @@ def test_a_refused_request_gets_a_problem_and_the_server_goes_on(
 ) -> None:
     started = time.monotonic()
     response = send_bytes(server, request_)
-    assert time.monotonic() - started < 2
+    assert is_within(time.monotonic() - started, 2)
     assert response.status == status
     assert_problem(response.headers, response.body, status)
     assert_open_to_browsers(response.headers)
@@ -153,7 +154,7 @@ def test_a_body_that_stalls_gets_408_within_30_seconds(
 ) -> None:
     server = serve(command)
     response = send_bytes(server, put(b"Content-Length: 47", body=GOOD[:20]), seconds=limit + 5)
-    assert response.seconds < limit
+    assert is_within(response.seconds, limit)
     assert_problem(response.headers, response.body, 408)
     assert ask(server, "GET", "/api/days").status == 200
 
@@ -183,7 +184,7 @@ def test_a_chunked_body_is_accepted(server: Server) -> None:
 def test_an_unneeded_body_is_not_taken_for_the_next_request(server: Server) -> None:
     smuggled = b"DELETE /api/appointments/1 HTTP/1.1\r\nHost: x\r\n\r\n"
     length = b"Content-Length: %d" % len(smuggled)
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     for method, path, status in [
         ("GET", "/api/days", 200),
         ("PUT", "/api/days", 405),

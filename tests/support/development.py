@@ -118,10 +118,10 @@ class Dev:
         (line,) = (line for line in self.output.splitlines() if line.startswith(f"  {name}  "))
         return line.removeprefix(f"  {name}").strip()
 
-    def finish(self, timeout: float = 20) -> int:
+    def finish(self, timeout: float = 60) -> int:
         """Wait for its end. Returns the exit code."""
         self.process.wait(timeout)
-        self._reader.join(5)
+        self._reader.join(30)
         return self.process.returncode
 
     def stop(self, signal_number: signal.Signals = signal.SIGTERM) -> int:

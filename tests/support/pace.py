@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 CORES = 2  # those of the machine that the promises speak of
 SECONDS = 0.4
@@ -39,3 +42,20 @@ def slowdown() -> float:
         spinner.stdin.flush()
     got = sum(float(spinner.communicate()[0]) for spinner in spinners)
     return max(1.0, CORES * SECONDS / got)
+
+
+def is_within(seconds: float, limit: float) -> bool:
+    """Return whether something took less than it may on the machine of the promises.
+
+    Measures this machine only if the limit is exceeded.
+    """
+    return seconds < limit or seconds < limit * slowdown()
+
+
+@contextmanager
+def within(limit: float) -> Iterator[None]:
+    """Check that a block takes less than so many seconds on the machine of the promises."""
+    started = time.monotonic()
+    yield
+    seconds = time.monotonic() - started
+    assert is_within(seconds, limit), f"took {seconds:.2f} s"

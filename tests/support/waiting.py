@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     """Wait until a condition holds; return its value, or fail.
 
     Checks once more after the time is up: an earlier check may have started long before.

@@ -41,7 +41,7 @@ def mark(sql: Sql) -> str:
     return frame(MARKED, student)
 
 
-def until(client: ClientConnection, end: str, seconds: float = 5.0) -> list[str]:
+def until(client: ClientConnection, end: str, seconds: float = 30.0) -> list[str]:
     """Return the frames before this one."""
     frames: list[str] = []
     deadline = time.monotonic() + seconds
@@ -96,7 +96,7 @@ def raw_socket(port: int, receive_buffer: int | None = None) -> Iterator[socket.
     with socket.socket() as connection:
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.settimeout(10)
+        connection.settimeout(30)
         connection.connect(("127.0.0.1", port))
         lines = ["GET / HTTP/1.1", "Host: x", *(f"{k}: {v}" for k, v in HANDSHAKE.items())]
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -131,5 +131,5 @@ def closed_with(client: ClientConnection) -> int | None:
     """Read until the end; return the close code."""
     with contextlib.suppress(ConnectionClosed):
         while True:
-            client.recv(10)
+            client.recv(30)
     return client.close_code
