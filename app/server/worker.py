@@ -5,7 +5,7 @@
 - No client can occupy it: requests are limited in size and time.
 - It stops within seconds, even with many idle connections, and resets none.
 
-Read `connection.py` next. Only `gunicorn.conf.py` imports this module.
+Read `client_connection.py` next. Only `gunicorn.conf.py` imports this module.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.glogging import Logger as GunicornLogger
+from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.ggevent import GeventWorker
 
 from app import logs
-from app.server.connection import STOP_TIMEOUT, Connection
+from app.server.client_connection import STOP_TIMEOUT, ClientConnection
 from app.server.fast_path import FastPath
 from app.server.refusals import refuse
 
@@ -81,7 +82,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # The connections that wait for a request.
-        self.waiting: set[Connection] = set()
+        self.waiting: set[ClientConnection] = set()
         self._has_to_stop = Event()
         # Connections that send without waiting take turns: to be read, and to be served.
         self.greedy = Semaphore(1)
@@ -89,8 +90,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until the worker is stopped."""
-        entries = self.wsgi.extensions["cache"].entries
-        self.fast_path = FastPath(entries, self.wsgi.config["CORS_ORIGINS"])
+        self.fast_path = FastPath(
+            self.wsgi,
+            {
+                **base_environ(self.cfg),
+                "wsgi.multithread": True,
+                "SCRIPT_NAME": "",
+                "SERVER_PROTOCOL": "HTTP/1.1",
+            },
+            self.wsgi.extensions["cache"].entries,
+            self.wsgi.config["CORS_ORIGINS"],
+        )
         connections = Pool(self.worker_connections)
         servers = [self._start_server(listener, connections) for listener in self.sockets]
         gevent.spawn(self._watch, servers)
@@ -120,7 +130,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection until it closes. `listener` is the name of the listening socket."""
         try:
-            Connection(self, listener, client, addr).serve()
+            ClientConnection(self, listener, client, addr).serve()
         except gevent.GreenletExit:
             pass  # the time to finish requests is over
         except TimeoutError as error:
@@ -147,8 +157,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
         for connection in self.waiting:
             connection.deadline = min(connection.deadline, time.monotonic() + STOP_TIMEOUT)
         self.wsgi.extensions["broadcaster"].stop()
-        gevent.sleep(STOP_TIMEOUT)
-        self._expire()
 
     def _watch(self, servers: list[DrainingServer]) -> None:
         """End expired waits, and accept connections faster while the event loop is slow."""
@@ -166,4 +174,4 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """End the waits that have passed their deadline."""
         now = time.monotonic()
         for connection in [each for each in self.waiting if each.deadline <= now]:
-            connection.expire()
+            gevent.get_hub().loop.run_callback(connection.expire)

@@ -9,7 +9,7 @@ from flask import Flask
 
 from app import create_app
 from app.live import broadcaster, websocket
-from app.server import connection, request_body
+from app.server import client_connection, request_body
 
 # For `serve`: what gunicorn loads instead of `app:create_app()`.
 COMMAND = 'gunicorn "tests.support.short_timeouts:create()"'
@@ -26,5 +26,5 @@ def create() -> Flask:
     websocket.PING_INTERVAL = PING_INTERVAL
     websocket.SILENCE_TIMEOUT = SILENCE_TIMEOUT
     request_body.BODY_TIMEOUT = BODY_TIMEOUT
-    connection.HEAD_TIMEOUT = HEAD_TIMEOUT
+    client_connection.HEAD_TIMEOUT = HEAD_TIMEOUT
     return create_app()
