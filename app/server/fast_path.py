@@ -23,6 +23,7 @@ from app.http.response_headers import Headers
 from app.server.plain_request import PlainRequest, PlainRequestParser
 
 # RFC 9110, section 5.
+BLANKS = " \t"
 _are_header_lines = re.compile(
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t -~\x80-\xff]*\r\n)*"
 ).fullmatch
@@ -114,7 +115,7 @@ class FastPath:
             "wsgi.input": BytesIO(request.body),
         }
         for name, value in request.headers.items():
-            environ[_environ_name(name)] = value.decode("latin-1").strip(" \t")
+            environ[_environ_name(name)] = value.decode("latin-1").strip(BLANKS)
         started: list[Any] = []
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
@@ -151,7 +152,8 @@ def _first_lines(status: str, second: int) -> bytes:
 
 
 def _encode(headers: Headers) -> bytes:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
-    if not _are_header_lines(lines):
+    lines = "".join([f"{name}: {value.strip(BLANKS)}\r\n" for name, value in headers])
+    encoded = lines.encode("latin-1")
+    if not _are_header_lines(encoded):
         raise ValueError("a response header is invalid")
-    return lines
+    return encoded
