@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 
+from app.server import sending
 from app.server.request_body import MAX_CONTENT_LENGTH, RequestBody, RequestReader
-from app.server.sending import SEND_TIMEOUT, aborting_if_not_read, linger
 
 if TYPE_CHECKING:
     from app.server.worker import Worker
@@ -34,7 +34,7 @@ def serve(
     wait for others of its kind. Raises `OSError` if the connection breaks, and gunicorn's
     exceptions for a request that is refused.
     """
-    client.settimeout(SEND_TIMEOUT)
+    client.settimeout(sending.SEND_TIMEOUT)
     reader = RequestReader(client, received)
     request = Request(worker.cfg, reader, address)
     _check(request)
@@ -46,12 +46,12 @@ def serve(
     request.body = body = RequestBody(request.body, reader)
     is_kept = True
     try:
-        with aborting_if_not_read():
+        with sending.aborting_if_not_read():
             worker.handle_request(listener_name, request, client, address)
     except StopIteration:
         is_kept = False
     if not body.drain():
-        linger(client)
+        sending.linger(client)
         is_kept = False
     if not is_kept:
         return None

@@ -14,6 +14,8 @@ import contextlib
 import time
 from datetime import timedelta
 from functools import partial
+from heapq import nsmallest
+from operator import attrgetter
 from typing import Any
 
 import gevent
@@ -103,7 +105,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         )
         connections = Pool(self.worker_connections)
         servers = [self._start_server(listener, connections) for listener in self.sockets]
-        gevent.spawn(self._watch, servers)
+        gevent.spawn(self._watch, servers, connections)
         while self.alive:
             self.notify()
             self._has_to_stop.wait(NOTIFY_INTERVAL)
@@ -158,7 +160,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             connection.deadline = min(connection.deadline, time.monotonic() + STOP_TIMEOUT)
         self.wsgi.extensions["broadcaster"].stop()
 
-    def _watch(self, servers: list[DrainingServer]) -> None:
+    def _watch(self, servers: list[DrainingServer], connections: Pool) -> None:
         """End expired waits, and accept connections faster while the event loop is slow."""
         while True:
             started = time.monotonic()
@@ -168,10 +170,15 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 # Accepting one connection per turn leaves the next one to another worker. While
                 # turns are long, that would let connections wait for seconds.
                 server.max_accept = MAX_ACCEPT if is_slow else 1
-            self._expire()
+            self._expire(is_full=connections.full())
 
-    def _expire(self) -> None:
-        """End the waits that have passed their deadline."""
+    def _expire(self, *, is_full: bool) -> None:
+        """End the waits that have passed their deadline. A full worker ends some early."""
         now = time.monotonic()
-        for connection in [each for each in self.waiting if each.deadline <= now]:
+        expired = [connection for connection in self.waiting if connection.deadline <= now]
+        if is_full and not expired:
+            # New clients need a connection more than those that send nothing.
+            count = 1 + len(self.waiting) // 10
+            expired = nsmallest(count, self.waiting, key=attrgetter("deadline"))
+        for connection in expired:
             gevent.get_hub().loop.run_callback(connection.expire)
