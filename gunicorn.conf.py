@@ -18,8 +18,9 @@ from app.cache import data_version
 from app.config import ConfigError, read_settings
 from app.database.pool import Connection
 from app.logs import LOGGING
+from app.server.gunicorn_path import Logger
 from app.server.socket_wait import wait_until_ready
-from app.server.worker import Logger, Worker
+from app.server.worker import Worker
 
 try:
     settings = read_settings()

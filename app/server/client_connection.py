@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -32,12 +33,13 @@ class ClientConnection:
     """A connection that the worker has accepted."""
 
     def __init__(self, worker: Worker, listener_name: Any, client: Any, address: Any) -> None:
-        self._worker = worker
-        self._listener_name = listener_name
-        self._client = client
-        self._address = address
-        self._environ = _environ(listener_name, address)
-        self._is_proxy_trusted = _is_proxy_trusted(worker.cfg, address)
+        self.worker = worker
+        self.listener_name = listener_name
+        self.client = client
+        self.address = address
+        self._peer = str(address[0]) if isinstance(address, tuple) else str(address)
+        self._receive: Callable[[], bytes] = partial(client.recv, READ_BYTES)
+        self._is_proxy_trusted = gunicorn_path.is_proxy_trusted(worker.cfg, address)
         self._greenlet = gevent.getcurrent()
         self._served = 0
         # The end of the wait for a request (`time.monotonic()`).
@@ -59,41 +61,37 @@ class ClientConnection:
 
     def expire(self) -> None:
         """End the wait for a request, if it has not ended yet. Only the hub may call this."""
-        if self in self._worker.waiting:
+        if self in self.worker.waiting:
             self._greenlet.throw(TimeoutError("a request's head did not arrive in time"))
 
     def _receive_head(self, received: bytes) -> bytes:
         """Receive until a head is complete. Returns b"" if no request begins in time."""
-        self._worker.waiting.add(self)
+        self.worker.waiting.add(self)
         try:
             if not received:
                 received = self._receive_first_bytes()
             if received and END not in received:
                 self._wait_at_most(HEAD_TIMEOUT)
-                received = receive_head(self._receive, received, self._take_turn)
+                received = receive_head(self._receive, received, self.take_turn)
             return received
         finally:
-            self._worker.waiting.discard(self)
+            self.worker.waiting.discard(self)
 
     def _receive_first_bytes(self) -> bytes:
-        self._wait_at_most(self._worker.cfg.keepalive or HEAD_TIMEOUT)
+        self._wait_at_most(self.worker.cfg.keepalive or HEAD_TIMEOUT)
         try:
             return self._receive()
         except TimeoutError:
             # A request may have arrived at this moment.
-            self._client.setblocking(False)
+            self.client.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 received = self._receive()
-                self._client.setblocking(True)
+                self.client.setblocking(True)
                 return received
             return b""
 
-    def _receive(self) -> bytes:
-        data: bytes = self._client.recv(READ_BYTES)
-        return data
-
     def _wait_at_most(self, seconds: float) -> None:
-        if not self._worker.alive:
+        if not self.worker.alive:
             seconds = STOP_TIMEOUT
         self.deadline = time.monotonic() + seconds
 
@@ -107,12 +105,12 @@ class ClientConnection:
         if b"upgrade" in received[: received.find(END)].lower():
             # A WebSocket would keep its turn until it closes.
             return self._serve_with_gunicorn(received)
-        has_turn = self._worker.pipelining.acquire(timeout=PIPELINING_TIMEOUT)
+        has_turn = self.worker.pipelining.acquire(timeout=PIPELINING_TIMEOUT)
         try:
             return self._serve_request(received)
         finally:
             if has_turn:
-                self._worker.pipelining.release()
+                self.worker.pipelining.release()
 
     def _serve_request(self, received: bytes) -> bytes | None:
         """Serve the first request in `received`. Returns the bytes after it.
@@ -120,25 +118,23 @@ class ClientConnection:
         Returns None if the connection must be closed.
         """
         # Only gunicorn's response announces that the connection will be closed.
-        if not self._worker.alive or not self._worker.cfg.keepalive:
+        if not self.worker.alive or not self.worker.cfg.keepalive:
             return self._serve_with_gunicorn(received)
         started = time.perf_counter()
-        request = self._worker.fast_path.parse(received)
+        request = self.worker.fast_path.parse(received)
         if request is None:
             return self._serve_with_gunicorn(received)
-        response = self._worker.fast_path.respond(
-            request, self._environ, is_proxy_trusted=self._is_proxy_trusted
+        response = self.worker.fast_path.respond(
+            request, self._peer, is_proxy_trusted=self._is_proxy_trusted
         )
-        send(self._client, response.head, response.body)
+        send(self.client, response.head, response.body)
         logs.write_request(
-            method=request.line.method,
-            target=request.line.target,
+            method=request.method,
+            target=request.target,
             status=response.status,
             length=len(response.body),
             seconds=time.perf_counter() - started,
-            client=logs.client_address(
-                request.header(b"x-forwarded-for"), self._environ["REMOTE_ADDR"]
-            ),
+            client=logs.client_address(request.header(b"x-forwarded-for"), self._peer),
             request_id=response.request_id,
         )
         self._served += 1
@@ -149,37 +145,9 @@ class ClientConnection:
     def _serve_with_gunicorn(self, received: bytes) -> bytes | None:
         # Other connections go first: the next request may be here already.
         gevent.sleep(0)
-        return gunicorn_path.serve(
-            received,
-            worker=self._worker,
-            listener_name=self._listener_name,
-            client=self._client,
-            address=self._address,
-            take_turn=self._take_turn,
-        )
+        return gunicorn_path.serve(self, received)
 
-    def _take_turn(self) -> None:
+    def take_turn(self) -> None:
         """Let other connections run first, and take turns with greedy ones."""
-        with self._worker.greedy:
+        with self.worker.greedy:
             gevent.sleep(0)
-
-
-def _environ(listener_name: Any, address: Any) -> dict[str, str]:
-    """Return the entries of the WSGI environment for a connection."""
-    # A Unix socket has a path instead of a host and a port, and its clients have no address.
-    server, port = listener_name[:2] if isinstance(listener_name, tuple) else (listener_name, "")
-    host, client_port = address[:2] if isinstance(address, tuple) else (address, "")
-    return {
-        "SERVER_NAME": str(server),
-        "SERVER_PORT": str(port),
-        "REMOTE_ADDR": str(host),
-        "REMOTE_PORT": str(client_port),
-    }
-
-
-def _is_proxy_trusted(cfg: Any, address: Any) -> bool:
-    """Return whether gunicorn trusts the `X-Forwarded-Proto` of this peer."""
-    if not isinstance(address, tuple) or "*" in cfg.forwarded_allow_ips:
-        return True
-    peer = ipaddress.ip_address(address[0])
-    return any(peer in network for network in cfg.forwarded_allow_networks())

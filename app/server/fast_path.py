@@ -1,20 +1,21 @@
 """The fast path: serves plain requests without gunicorn's parser and response.
 
-It sends a cached response, or else the response of the application, byte for byte as
-gunicorn would. One call sends a whole response, so a view cannot stream it.
+It renders a cached response, or else the application's response, byte for byte as
+gunicorn would. It collects the whole response first, so no view can stream one.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
 from email.utils import formatdate
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple
 
+from flask import Flask
 from gunicorn import SERVER
+from gunicorn.http.wsgi import base_environ
 
 from app.cache.cached_response import Representation
 from app.cache.middleware import Entry
@@ -39,48 +40,41 @@ class RenderedResponse(NamedTuple):
 
 
 class FastPath:
-    """The fast path of one worker.
+    """The fast path of one worker."""
 
-    `environ` holds the entries of the WSGI environment that all requests share. `entries`
-    are the cached responses by path, and `origins` the allowed ones.
-    """
-
-    def __init__(
-        self,
-        wsgi_app: Any,
-        environ: Mapping[str, Any],
-        entries: Mapping[str, Entry],
-        origins: Collection[str],
-    ) -> None:
-        self.parse: Callable[[bytes], PlainRequest | None] = PlainRequestParser().parse
-        self._wsgi_app = wsgi_app
-        self._environ = environ
-        self._entries = entries
-        self._origins = origins
+    def __init__(self, app: Flask, cfg: Any) -> None:
+        self.parse = PlainRequestParser().parse
+        self._app = app
+        self._entries: dict[str, Entry] = app.extensions["cache"].entries
+        self._origins = app.config["CORS_ORIGINS"]
+        self._environ = {
+            **base_environ(cfg),
+            "wsgi.multithread": True,
+            "SCRIPT_NAME": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            # These count only for requests without a `Host`.
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": str(app.config["PORT"]),
+        }
 
     def respond(
-        self,
-        request: PlainRequest,
-        connection_environ: Mapping[str, str],
-        *,
-        is_proxy_trusted: bool,
+        self, request: PlainRequest, peer: str, *, is_proxy_trusted: bool
     ) -> RenderedResponse:
         """Return the response to a request.
 
-        `connection_environ` holds the entries of the WSGI environment for the connection.
-        `is_proxy_trusted` says whether to use the `X-Forwarded-Proto` of its peer.
+        `peer` is the client's address. `is_proxy_trusted` says whether to use the
+        `X-Forwarded-Proto` of this peer.
         """
         is_https = is_proxy_trusted and request.header(b"x-forwarded-proto") == "https"
         scheme = "https" if is_https else "http"
-        if request.line.method == "GET":
-            entry = self._entries.get(request.line.path)
-            cached = entry and entry.fresh()
-            if cached:
-                representation = cached.select(
-                    request.header(b"if-none-match"), request.header(b"accept-encoding")
-                )
-                return self._render_cached(request, scheme, representation)
-        return self._call_application(request, {**connection_environ, "wsgi.url_scheme": scheme})
+        entry = self._entries.get(request.path) if request.method == "GET" else None
+        cached = entry.fresh() if entry else None
+        if cached is None:
+            return self._call_application(request, peer, scheme)
+        representation = cached.select(
+            request.header(b"if-none-match"), request.header(b"accept-encoding")
+        )
+        return self._render_cached(request, scheme, representation)
 
     def _render_cached(
         self, request: PlainRequest, scheme: str, representation: Representation
@@ -104,39 +98,38 @@ class FastPath:
             head, representation.body, int(representation.status[:3]), request_id
         )
 
-    def _call_application(self, request: PlainRequest, environ: dict[str, Any]) -> RenderedResponse:
+    def _call_application(self, request: PlainRequest, peer: str, scheme: str) -> RenderedResponse:
         environ = {
             **self._environ,
-            **environ,
-            "REQUEST_METHOD": request.line.method,
-            "RAW_URI": request.line.target,
-            "PATH_INFO": request.line.path,
-            "QUERY_STRING": request.line.query,
+            "REQUEST_METHOD": request.method,
+            "RAW_URI": request.target,
+            "PATH_INFO": request.path,
+            "QUERY_STRING": request.query,
+            "REMOTE_ADDR": peer,
+            "wsgi.url_scheme": scheme,
             "wsgi.input": BytesIO(request.body),
         }
         for name, value in request.headers.items():
             environ[_environ_name(name)] = value.decode("latin-1").strip(BLANKS)
-        started: list[Any] = []
+        started: list[tuple[str, Headers]] = []
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            started[:] = [status, headers]
+            started.append((status, headers))
 
-        pieces = self._wsgi_app(environ, start)
+        pieces = self._app(environ, start)
         try:
             body = b"".join(pieces)
         finally:
             if hasattr(pieces, "close"):
                 pieces.close()
-        status, headers = started
-        if status[:3] not in {"204", "304"} and not any(
-            name == "Content-Length" for name, _ in headers
-        ):
+        status, headers = started[-1]
+        if status[:3] not in {"204", "304"} and "Content-Length" not in dict(headers):
             headers.append(("Content-Length", str(len(body))))
         head = b"%b%b\r\n" % (_first_lines(status, int(time.time())), _encode(headers))
         return RenderedResponse(head, body, int(status[:3]), environ["HTTP_X_REQUEST_ID"])
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def _environ_name(header: bytes) -> str:
     name = header.decode("latin-1").upper().replace("-", "_")
     return name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"

@@ -23,39 +23,29 @@ MAX_HEAD_BYTES = 8190
 MAX_HEADERS = 100
 # Headers that may change where a request ends or what it asks for.
 DECLINED = frozenset(
-    {
-        b"expect",
-        b"http2-settings",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"x-forwarded-protocol",
-        b"x-forwarded-ssl",
-    }
+    b"expect http2-settings te trailer transfer-encoding upgrade x-forwarded-protocol"
+    b" x-forwarded-ssl".split()
 )
 # The bytes that both parsers accept in a head (RFC 9110, section 5.5).
 ALLOWED_BYTES = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 # A path and a query of printable ASCII, without a fragment.
 _request_line = re.compile(
-    rb"(?P<method>GET|PUT|DELETE) (?P<path>/(?!/)[!-\"$->@-~]*)(\?(?P<query>[!-\"$-~]*))? HTTP/1\.1"
+    rb"(GET|PUT|DELETE) ((/(?!/)[!-\"$->@-~]*)(?:\?([!-\"$-~]*))?) HTTP/1\.1"
 ).fullmatch
 
 
-class RequestLine(NamedTuple):
-    """The parts of a request line. `target` is the path with the query, as it was sent."""
+class PlainRequest(NamedTuple):
+    """A request.
+
+    `target` is the path with the query, as it was sent. The headers' names are in lower
+    case. `end` is the length of the whole request in bytes.
+    """
 
     method: str
     target: str
     path: str
     query: str
-
-
-class PlainRequest(NamedTuple):
-    """A request. `end` is its length in bytes, and the headers' names are in lower case."""
-
-    line: RequestLine
     headers: dict[bytes, bytes]
     body: bytes
     end: int
@@ -78,7 +68,10 @@ class PlainRequestParser:
 
         `received` contains an empty line, where the head ends.
         """
-        line = _parse_request_line(received[: received.find(b"\r\n")])
+        line_end = received.find(b"\r\n")
+        if not 0 < line_end <= MAX_REQUEST_LINE:
+            return None
+        line = _parse_request_line(received[:line_end])
         if line is None:
             return None
         body_start = received.find(END) + len(END)
@@ -96,11 +89,11 @@ class PlainRequestParser:
             self._parser.feed_data(head)
             if _is_plain(head, headers):
                 end = body_start + int(headers.get(b"content-length", 0))
-                if end == body_start:
-                    return PlainRequest(line, headers, b"", end)
+                body = received[body_start:end]
                 if end <= len(received):
-                    self._parser.feed_data(received[body_start:end])
-                    return PlainRequest(line, headers, received[body_start:end], end)
+                    if body:
+                        self._parser.feed_data(body)
+                    return PlainRequest(*line, headers, body, end)
         except (HttpParserError, HttpParserUpgrade):
             pass
         # The old parser may expect a body, or the end of the connection.
@@ -113,13 +106,13 @@ class PlainRequestParser:
 
 
 @lru_cache(maxsize=256)
-def _parse_request_line(line: bytes) -> RequestLine | None:
+def _parse_request_line(line: bytes) -> tuple[str, str, str, str] | None:
+    """Return the method, target, path and query, or None to decline the request."""
     match = _request_line(line)
-    if match is None or len(line) > MAX_REQUEST_LINE:
+    if match is None:
         return None
-    _, target, _ = line.decode().split(" ")
-    path = unquote_to_bytes(match["path"]).decode("latin-1")
-    return RequestLine(match["method"].decode(), target, path, (match["query"] or b"").decode())
+    method, target, path, query = (part.decode() for part in match.groups(b""))
+    return method, target, unquote_to_bytes(path).decode("latin-1"), query
 
 
 def _is_plain(head: bytes, headers: dict[bytes, bytes]) -> bool:

@@ -1,6 +1,6 @@
 """gunicorn's gevent worker, hardened against slow and hostile clients.
 
-- It serves cached responses on the fast path, and every other request with gunicorn.
+- It serves plain requests on the fast path, and every other request with gunicorn.
 - Requests that gunicorn refuses get a problem response.
 - No client can occupy it: requests are limited in size and time.
 - It stops within seconds, even with many idle connections, and resets none.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from datetime import timedelta
 from functools import partial
 from heapq import nsmallest
 from operator import attrgetter
@@ -24,11 +23,8 @@ from gevent.lock import Semaphore
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
-from gunicorn.glogging import Logger as GunicornLogger
-from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.ggevent import GeventWorker
 
-from app import logs
 from app.server.client_connection import STOP_TIMEOUT, ClientConnection
 from app.server.fast_path import FastPath
 from app.server.refusals import refuse
@@ -41,24 +37,6 @@ SLOW_TURN = 0.02
 MAX_ACCEPT = 32
 # Seconds between heartbeats to gunicorn's master process.
 NOTIFY_INTERVAL = 1.0
-
-
-class Logger(GunicornLogger):  # type: ignore[misc]
-    """gunicorn's logger, with the project's own line for each request."""
-
-    def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
-        """Log a request."""
-        logs.write_request(
-            method=environ["REQUEST_METHOD"],
-            target=environ["RAW_URI"],
-            status=resp.status_code,
-            length=resp.sent,
-            seconds=request_time.total_seconds(),
-            client=logs.client_address(
-                environ.get("HTTP_X_FORWARDED_FOR"), environ.get("REMOTE_ADDR", "")
-            ),
-            request_id=environ.get("HTTP_X_REQUEST_ID", ""),
-        )
 
 
 class DrainingServer(StreamServer):
@@ -92,17 +70,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until the worker is stopped."""
-        self.fast_path = FastPath(
-            self.wsgi,
-            {
-                **base_environ(self.cfg),
-                "wsgi.multithread": True,
-                "SCRIPT_NAME": "",
-                "SERVER_PROTOCOL": "HTTP/1.1",
-            },
-            self.wsgi.extensions["cache"].entries,
-            self.wsgi.config["CORS_ORIGINS"],
-        )
+        self.fast_path = FastPath(self.wsgi, self.cfg)
         connections = Pool(self.worker_connections)
         servers = [self._start_server(listener, connections) for listener in self.sockets]
         gevent.spawn(self._watch, servers, connections)

@@ -8,6 +8,7 @@ import socket
 from typing import Any, NamedTuple
 
 import pytest
+from gunicorn.config import Config
 
 from app import create_app
 from app.server.fast_path import FastPath, RenderedResponse
@@ -281,10 +282,10 @@ def test_the_scheme_of_a_trusted_proxy_counts(client: Any, app: Any) -> None:
     client.get(PATHS[0])
 
     def respond(*, is_proxy_trusted: bool) -> RenderedResponse:
-        fast_path = FastPath(app, {}, app.extensions["cache"].entries, frozenset({"*"}))
+        fast_path = FastPath(app, Config())
         request = fast_path.parse(get(PATHS[0], "X-Forwarded-Proto: https"))
         assert request
-        return fast_path.respond(request, {}, is_proxy_trusted=is_proxy_trusted)
+        return fast_path.respond(request, "127.0.0.1", is_proxy_trusted=is_proxy_trusted)
 
     assert b"Strict-Transport-Security" in respond(is_proxy_trusted=True).head
     assert b"Strict-Transport-Security" not in respond(is_proxy_trusted=False).head
