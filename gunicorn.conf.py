@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from app.cache import data_version
 from app.config import ConfigError, read_settings
 from app.database.pool import Connection
-from app.logs import LOGGING
+from app.logs.records import LOGGING
 from app.server.gunicorn_path import Logger
 from app.server.socket_wait import wait_until_ready
 from app.server.worker import Worker

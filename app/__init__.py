@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import config, logs
+from app import config
 from app.api import appointments, days, debug, interviewers
 from app.cache import data_version
 from app.cache.middleware import CacheMiddleware
@@ -22,6 +22,7 @@ from app.http.response_headers import ResponseHeadersMiddleware
 from app.http.responses import cacheable_paths
 from app.live.broadcaster import Broadcaster
 from app.live.middleware import WebSocketMiddleware
+from app.logs import records
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -34,7 +35,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app = Application(__name__)
     app.config.from_mapping(config.read_settings(environ))
 
-    logs.configure()
+    records.configure()
     statements.init_app(app, commits=data_version)
     schema.init_app(app)
     errors.init_app(app)

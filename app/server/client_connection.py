@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from app import logs
+from app.logs import request_log
 from app.server import gunicorn_path
 from app.server.request_body import READ_BYTES
 from app.server.request_head import END, receive_head
@@ -128,13 +128,13 @@ class ClientConnection:
             request, self._peer, is_proxy_trusted=self._is_proxy_trusted
         )
         send(self.client, response.head, response.body)
-        logs.write_request(
+        request_log.write(
             method=request.method,
             target=request.target,
             status=response.status,
             length=len(response.body),
             seconds=time.perf_counter() - started,
-            client=logs.client_address(request.header(b"x-forwarded-for"), self._peer),
+            client=request_log.client_address(request.header(b"x-forwarded-for"), self._peer),
             request_id=response.request_id,
         )
         self._served += 1

@@ -14,7 +14,7 @@ from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 
-from app import logs
+from app.logs import request_log
 from app.server import sending
 from app.server.request_body import MAX_CONTENT_LENGTH, RequestBody, RequestReader
 
@@ -27,13 +27,13 @@ class Logger(GunicornLogger):  # type: ignore[misc]
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         """Log a request."""
-        logs.write_request(
+        request_log.write(
             method=environ["REQUEST_METHOD"],
             target=environ["RAW_URI"],
             status=resp.status_code,
             length=resp.sent,
             seconds=request_time.total_seconds(),
-            client=logs.client_address(
+            client=request_log.client_address(
                 environ.get("HTTP_X_FORWARDED_FOR"), environ.get("REMOTE_ADDR", "")
             ),
             request_id=environ.get("HTTP_X_REQUEST_ID", ""),
