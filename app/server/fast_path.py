@@ -13,6 +13,7 @@ from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple
 
+import gevent
 from flask import Flask
 from gunicorn import SERVER
 from gunicorn.http.wsgi import base_environ
@@ -99,6 +100,8 @@ class FastPath:
         )
 
     def _call_application(self, request: PlainRequest, peer: str, scheme: str) -> RenderedResponse:
+        # Other connections go first: the next request may be here already.
+        gevent.sleep(0)
         environ = {
             **self._environ,
             "REQUEST_METHOD": request.method,
