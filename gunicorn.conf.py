@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from app.cache import data_version
 from app.config import ConfigError, read_settings
-from app.database.pool import Connection
+from app.database.connection import DatabaseConnection
 from app.logs.records import LOGGING
 from app.server.gunicorn_path import Logger
 from app.server.socket_wait import wait_until_ready
@@ -94,7 +94,7 @@ def post_fork(server: Any, worker: Any) -> None:
         time.sleep(1)
         os._exit(0)
     data_version.take_over(worker.index)
-    Connection.wait_until_ready = staticmethod(wait_until_ready)
+    DatabaseConnection.wait_until_ready = staticmethod(wait_until_ready)
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -14,7 +14,7 @@ from app import config
 from app.api import appointments, days, debug, interviewers
 from app.cache import data_version
 from app.cache.middleware import CacheMiddleware
-from app.database import schema, statements
+from app.database import commands, statements
 from app.database.change_listener import ChangeListener
 from app.http import errors
 from app.http.application import Application
@@ -37,7 +37,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
 
     records.configure()
     statements.init_app(app, commits=data_version)
-    schema.init_app(app)
+    commands.init_app(app)
     errors.init_app(app)
 
     app.register_blueprint(days.bp)

@@ -1,4 +1,4 @@
-"""All settings: names, defaults, parsers and purposes.
+"""All settings: names, defaults and purposes.
 
 No other module reads the environment. `.env` and then `.env.<APP_ENV>`, both optional
 and in the project's root, supply variables that are unset or blank. An invalid setting
@@ -11,17 +11,17 @@ number, gunicorn stops with a traceback instead.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg2
 from click import ClickException
 from dotenv import dotenv_values
 from psycopg2.extensions import parse_dsn
+
+from app.setting_parsers import database_url, environment, integer, origins, seconds, switch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,78 +34,11 @@ class ConfigError(ClickException):
     """
 
 
-def _database_url(text: str) -> str:
-    """Return a PostgreSQL URL, without the quotes or semicolon of a copied shell line."""
-    url = text.strip("\"'; \t\r\n")
-    if not url:
-        return ""
-    if not re.match(r"postgres(ql)?://", url):
-        raise ValueError("must start with postgres:// or postgresql://")
-    try:
-        parse_dsn(url)
-    except psycopg2.ProgrammingError:
-        # libpq's message quotes the URL, and with it the password.
-        raise ValueError(
-            "must be a URL that PostgreSQL understands: "
-            "postgres://USER:PASSWORD@HOST:PORT/DATABASE, with special characters "
-            "in the password percent-encoded"
-        ) from None
-    return url
-
-
-def _environment(text: str) -> str:
-    if text not in {"production", "development", "test"}:
-        raise ValueError("must be production, development or test")
-    return text
-
-
-def _integer(lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
-            raise ValueError(f"must be an integer from {lowest} to {highest}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    """Return seconds, at most 25: Heroku's router times out a request after 30."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= 25:
-        raise ValueError("must be a number of seconds from 0 to 25")
-    return seconds
-
-
-def _switch(text: str) -> bool:
-    word = text.lower()
-    if word in {"1", "true", "yes", "on"}:
-        return True
-    if word in {"0", "false", "no", "off"}:
-        return False
-    raise ValueError("must be one of true, yes, on, 1, false, no, off, 0")
-
-
-def _origins(text: str) -> frozenset[str]:
-    """Return origins as browsers send them: no default port (RFC 6454, section 6.2)."""
-    origins = set()
-    for word in text.split(","):
-        origin = word.strip().rstrip("/").lower()
-        if not origin:
-            continue
-        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", origin):
-            raise ValueError("must be * or a list of origins: https://a.example,https://b.example")
-        origins.add(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin))
-    return frozenset({"*"} if "*" in origins or not origins else origins)
-
-
 class Setting(NamedTuple):
     """A row of `SETTINGS`.
 
-    `parse` raises `ValueError` with a message that continues the name: "must be …".
-    The README lists `purpose`. No message shows the value of a secret.
+    The README's description of the setting starts with `purpose`. No message shows the
+    value of a secret.
     """
 
     name: str
@@ -116,19 +49,19 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("DATABASE_URL", "", _database_url, "where PostgreSQL is, as a postgres:// URL", True),
+    Setting("DATABASE_URL", "", database_url, "where PostgreSQL is, as a postgres:// URL", True),
     Setting("PGHOST", "", str, "its host, if DATABASE_URL is unset"),
-    Setting("PGPORT", "", _integer(1, 65535), "its port"),
+    Setting("PGPORT", "", integer(1, 65535), "its port"),
     Setting("PGUSER", "", str, "the user to connect as"),
     Setting("PGPASSWORD", "", str, "that user's password", True),
     Setting("PGDATABASE", "", str, "the database's name"),
-    Setting("APP_ENV", "production", _environment, "production, development or test"),
-    Setting("PORT", "8001", _integer(1, 65535), "the port the server binds"),
-    Setting("WEB_CONCURRENCY", "2", _integer(1, 64), "worker processes"),
-    Setting("CORS_ORIGINS", "*", _origins, "the origins browsers may call from, comma-separated"),
-    Setting("SAVE_DELAY", "0", _seconds, "seconds by which the response to a write is delayed"),
-    Setting("TEST_ERROR", "", _switch, "true: every PUT and DELETE gets a 500"),
-    Setting("DB_POOL_SIZE", "3", _integer(1, 100), "connections a worker process holds at most"),
+    Setting("APP_ENV", "production", environment, "production, development or test"),
+    Setting("PORT", "8001", integer(1, 65535), "the port the server binds"),
+    Setting("WEB_CONCURRENCY", "2", integer(1, 64), "worker processes"),
+    Setting("CORS_ORIGINS", "*", origins, "origins whose pages may call the API, comma-separated"),
+    Setting("SAVE_DELAY", "0", seconds, "seconds to wait before the response to each write"),
+    Setting("TEST_ERROR", "", switch, "true: every PUT and DELETE gets a 500"),
+    Setting("DB_POOL_SIZE", "3", integer(1, 100), "connections a worker process holds at most"),
 )
 
 _LIBPQ_NAMES = {
@@ -141,7 +74,7 @@ _LIBPQ_NAMES = {
 
 
 def read_settings(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[str, Any]:
-    """Return the parsed settings by name, None for one without a value or default.
+    """Return the parsed settings by name: None if unset and without a default.
 
     `environ` holds the environment variables; the default is the process's environment,
     completed from the `.env` files in `root`. The key `DATABASE` is added: it holds the
@@ -195,7 +128,7 @@ def _connect_arguments(settings: Mapping[str, Any], *, on_heroku: bool) -> dict[
             keyword: settings[name] for name, keyword in _LIBPQ_NAMES.items() if settings[name]
         }
     if on_heroku:
-        # Heroku Postgres requires TLS. It signs its own certificates.
+        # Heroku Postgres requires TLS. Its certificates are self-signed: no CA verifies them.
         arguments["sslmode"] = "require"
     return arguments
 

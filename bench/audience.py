@@ -59,7 +59,7 @@ class Audience:
             self._selector.register(one, selectors.EVENT_READ)
 
     def time_broadcast(self, server: Server, student: str) -> float:
-        """Book an appointment; the seconds from the response until every socket has the frame.
+        """Book an appointment; return the seconds from its response until all sockets have it.
 
         Negative if that was before the response. Raises `TimeoutError`.
         """

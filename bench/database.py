@@ -81,7 +81,7 @@ class Setting(NamedTuple):
 
 
 def fill(url: str, week: Week) -> None:
-    """Replace everything that is stored by this week."""
+    """Replace all data with this week's."""
     execute(url, FILL, week._asdict())
     execute(url, "VACUUM ANALYZE")
 

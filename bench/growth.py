@@ -51,7 +51,7 @@ def _measure(setting: Setting, count: int) -> dict[str, str]:
             f"{condition}: PostgreSQL's CPU µs a PUT": report.us(sample.postgres_cpu),
         }
     return figures | {
-        "from the response to the last socket, median ms": report.ms(statistics.median(delays)),
+        "response until last socket, median ms": report.ms(statistics.median(delays)),
         f"the same, longest of {BROADCASTS}, ms": report.ms(max(delays)),
         "connections to PostgreSQL": str(connections),
     }

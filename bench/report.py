@@ -32,12 +32,12 @@ def update(document: Path) -> None:
 
 
 def columns(title: str, header: Sequence[str], figures: Sequence[Mapping[str, str]]) -> None:
-    """Print a table with a column for each time that the same figures were measured."""
+    """Print a table with a column per measurement."""
     table(title, header, [[name, *(column[name] for column in figures)] for name in figures[0]])
 
 
 def comparison(title: str, requests: Mapping[str, Mapping[str, Sequence[Load]]]) -> None:
-    """Print medians for each request and server, and how many times its rate this server has.
+    """Print medians for each request and server, and this server's rate divided by its rate.
 
     That ratio is the median of the ratios of each round.
     """

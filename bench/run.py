@@ -8,7 +8,7 @@ requirements-dev.txt:
     python bench/run.py --docs
     python bench/run.py reads week --quick
 
-The Node original is measured if you start it. What is stored in the database that
+The Node server is measured if you start it. What is stored in the database that
 you name IS REPLACED:
 
     createdb bench_node && psql -d bench_node -f db/schema/create.sql
@@ -67,7 +67,7 @@ def main() -> None:
             "cores": f"{os.cpu_count()} ({platform.system()} {platform.machine()})",
             "load before the start": f"{os.getloadavg()[0]:.1f}",
             "Python, PostgreSQL": f"{platform.python_version()}, {version}",
-            "alternating rounds": f"{rounds} of {seconds} s, of which tables show the median",
+            "alternating rounds": f"{rounds} of {seconds} s; the tables show medians",
         }
         report.table("Machine", ["", ""], [list(pair) for pair in machine.items()])
         for name in options.parts or PARTS:
@@ -88,7 +88,7 @@ def _options() -> argparse.Namespace:
     add("--docs", action="store_true", help="put tables and picture into docs/scaling.md")
     add("--quick", action="store_true", help="one round of one second each")
     add("--postgres", metavar="URL", help="use this PostgreSQL instead of the embedded one")
-    add("--node", metavar="URL", help="where the Node original runs")
+    add("--node", metavar="URL", help="where the Node server runs")
     add("--node-database", metavar="URL", help="its database, WHOSE CONTENTS ARE REPLACED")
     options = parser.parse_args()
     if unknown := set(options.parts) - PARTS.keys():

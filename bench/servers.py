@@ -1,4 +1,4 @@
-"""The servers that are measured: this one, its peers, and the Node original given by URL."""
+"""The servers that are measured: this one, its peers, and the Node server, given by URL."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def running(name: str, command: str, folder: Path = PEERS, **settings: str) -> I
 
 
 def node(url: str, database_url: str | None) -> Server:
-    """The Node original, which you have started."""
+    """The Node server, which you have started."""
     port = urlsplit(url).port
     pids = [
         connection.pid
@@ -115,9 +115,9 @@ def node(url: str, database_url: str | None) -> Server:
         if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
     ]
     postgres_pid = database.postgres_pid(database_url) if database_url else None
-    server = Server("the Node original", url.rstrip("/"), pids[0] if pids else None, postgres_pid)
+    server = Server("the Node server", url.rstrip("/"), pids[0] if pids else None, postgres_pid)
     if not server.responds():
-        sys.exit(f"The Node original does not respond at {url}.")
+        sys.exit(f"The Node server does not respond at {url}.")
     return server
 
 

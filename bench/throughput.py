@@ -12,7 +12,7 @@ from bench.servers import PATHS, Server
 
 KINDS = {"no headers": "", "a browser's 13 headers": load.BROWSER_HEADERS}
 
-# Of each kind of headers, of each request, of each server: a load for each round.
+# The loads by headers, request and server, one for each round.
 Reads = dict[str, dict[str, dict[str, list[Load]]]]
 
 
@@ -24,8 +24,8 @@ def run_reads(setting: Setting) -> Reads:
         ours = stack.enter_context(servers.ours(url))
         sizes = " ".join(f"{path}={_size(ours, path)}" for path in PATHS)
         peers = (
-            servers.running("uvicorn, a constant", servers.UVICORN, SIZES=sizes),
-            servers.running("gunicorn, a constant", servers.GUNICORN, SIZES=sizes),
+            servers.running("uvicorn, fixed body", servers.UVICORN, SIZES=sizes),
+            servers.running("gunicorn, fixed body", servers.GUNICORN, SIZES=sizes),
             servers.running("FastAPI + asyncpg", servers.FASTAPI, DATABASE_URL=url),
         )
         everyone = [ours, *map(stack.enter_context, peers)]
@@ -54,7 +54,7 @@ def run_writes(setting: Setting) -> None:
         setting.database() as other_url,
         servers.ours(url) as ours,
         fastapi("FastAPI + asyncpg, same database", DATABASE_URL=url) as peer,
-        fastapi("FastAPI + asyncpg, nobody listens", DATABASE_URL=other_url) as other_peer,
+        fastapi("FastAPI + asyncpg, no listeners", DATABASE_URL=other_url) as other_peer,
     ):
         report.progress("PUT")
         everyone = (ours, peer, other_peer)

@@ -1,4 +1,4 @@
-"""Weeks of growing size: the first read after a write, other lists meanwhile, and ageing."""
+"""Weeks of growing size: the first read after a write, other lists meanwhile, and idling."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(setting: Setting) -> None:
             figures = {
                 **_first_reads(server, week),
                 **_under_load(server, week, 3 * setting.seconds),
-                **_ageing(server, 3 * setting.seconds),
+                **_idle(server, 3 * setting.seconds),
             }
         if setting.node_url and setting.node_database:
             database.fill(setting.node_database, week)
@@ -83,7 +83,7 @@ def _under_load(server: Server, week: Week, seconds: int) -> dict[str, str]:
     }
     errors = failed.result() + readers.errors + sum(one.result().errors for one in probes.values())
     return figures | {
-        "under load: what the readers get, responses/s": report.number(readers.rate),
+        "under load: responses to the ten readers/s": report.number(readers.rate),
         "under load: errors": report.number(errors),
     }
 
@@ -99,12 +99,12 @@ def _keep_booking(server: Server, week: Week, seconds: int) -> int:
     return failed
 
 
-def _ageing(server: Server, seconds: int) -> dict[str, str]:
-    """Nobody writes, and 304 is the response: what is left is that cached responses expire."""
+def _idle(server: Server, seconds: int) -> dict[str, str]:
+    """Without writes, all responses are 304: what is left is to refresh expired ones."""
     read = partial(load.wrk, connections=AGEING_CONNECTIONS, headers="If-None-Match: *")
     arguments = ("paced", AGEING_PAUSE_MS, *PATHS)
     one = load.measure([server], seconds, lambda *_: [read(server.url, seconds, *arguments)])
     return {
-        "ageing: CPU ms a second": report.ms(one.server_cpu * one.rate),
-        "ageing: PostgreSQL's CPU ms a second": report.ms(one.postgres_cpu * one.rate),
+        "idle: CPU ms a second": report.ms(one.server_cpu * one.rate),
+        "idle: PostgreSQL's CPU ms a second": report.ms(one.postgres_cpu * one.rate),
     }

@@ -1,7 +1,8 @@
-"""Runs a command as the user whose the current folder is; for root, in a user's checkout.
+"""Run a command as the owner of the current folder.
 
-Runs it as root after all, with `STAY_ROOT` set, if that user is unknown on this
-machine or may not enter the folder. The environment keeps all but the home.
+bin/dev and bin/test use this if root runs them in another user's checkout. If the owner
+is unknown on this machine or cannot use the folder, the command runs as root, with
+`STAY_ROOT` set. Only HOME, USER and LOGNAME change.
 """
 
 import os

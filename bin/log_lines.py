@@ -1,4 +1,4 @@
-"""Turns the server's log, one logfmt line an event, into lines for people.
+"""Turn the server's log, one logfmt line per event, into readable lines.
 
     at=INFO msg=request method=GET path=/api/days status=200 bytes=612 ms=0.4 …
     12:04:31  GET     200     0.4 ms  /api/days
@@ -24,7 +24,7 @@ DIM, RED, GREEN, YELLOW, CYAN = "2", "31", "32", "33", "36"
 
 
 def render(line: str, *, colour: bool) -> str:
-    """One line of the log for people, with the time of day; empty if it is routine."""
+    """Return one line of the log in readable form, with the time; empty if it is routine."""
     fields = parse(line)
     if not {"at", "msg"} <= fields.keys():
         return line

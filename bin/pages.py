@@ -1,4 +1,4 @@
-"""Serves what people click on in development: the example client and the API reference.
+"""Serve the pages for development: the example client and the API reference.
 
     /            examples/client, which gets the address of the API from `?api=`
     /reference/  docs/openapi.yaml in Swagger UI, from the package flask-swagger-ui
@@ -117,7 +117,7 @@ class _Handler(SimpleHTTPRequestHandler):
             self.directory = kept
 
     def end_headers(self) -> None:
-        """Have browsers ask again: the files are being worked on."""
+        """Make browsers revalidate: the files are being worked on."""
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 

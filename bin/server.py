@@ -1,4 +1,4 @@
-"""One run of the server in development: gunicorn on localhost, and its log for people."""
+"""One run of the server in development: gunicorn on localhost, with a readable log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Server:
         on_end: Callable[[Server], None],
     ) -> None:
         self._on_end = on_end
-        # "listening for changes", or why not: the last line of a worker's start.
+        # A worker has started when it logs "listening for changes", or "not listening …".
         self._workers_to_start = settings["WEB_CONCURRENCY"]
         self._workers_have_started = threading.Event()
         addresses = pages.loopback_addresses(settings["PORT"])
@@ -78,7 +78,7 @@ def is_taken(address: tuple[str, int]) -> bool:
 
 
 def say(text: str) -> None:
-    """Print, also when the terminal is gone."""
+    """Print, and ignore that the terminal may be closed."""
     with suppress(OSError, ValueError):
         print(text, flush=True)
 

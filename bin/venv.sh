@@ -1,5 +1,5 @@
-# Sourced by bin/dev and bin/test, which have unset CDPATH. Changes to the checkout,
-# and to its owner if root runs this. Defines install_requirements.
+# Sourced by bin/dev and bin/test, which have unset CDPATH. Enters the checkout, switches
+# from root to its owner, and defines install_requirements.
 script=$(readlink -f "$0")
 cd "$(dirname "$script")/.."
 
@@ -31,7 +31,7 @@ is_installed() {
         .venv/bin/python -c '' 2>/dev/null
 }
 
-# Make .venv hold what bin/dev ("running") or bin/test ("testing") needs. Uses the
+# Install into .venv what bin/dev ("running") or bin/test ("testing") needs. Uses the
 # network only if something is missing.
 install_requirements() {
     requirements=$(cat requirements.txt requirements-dev.txt | cksum)
@@ -42,7 +42,7 @@ install_requirements() {
         python=$(find_python) || exit 1
         echo "Making .venv with $("$python" --version) and installing what $0 needs ..."
         rm -rf .venv
-        # bin/install.py brings pip, faster.
+        # bin/install.py installs pip faster.
         if ! "$python" -m venv --without-pip .venv; then
             rm -rf .venv
             echo "Python could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2
@@ -57,14 +57,14 @@ install_requirements() {
         testing) set -- -r requirements-dev.txt ;;
     esac
     if ! .venv/bin/python bin/install.py -r requirements.txt "$@"; then
-        echo "Installing failed. It needs the network once: run $0 again when you have it." >&2
+        echo "Installation failed. It needs the network the first time: run $0 again when you are online." >&2
         exit 1
     fi
     echo "$requirements" >".venv/installed-for-$purpose"
 }
 
-# Root in a user's checkout, by sudo say: continue as that user, who could otherwise
-# neither read nor delete the files that are made here.
+# If root runs this in a user's checkout, for example with sudo, continue as that user, who
+# could otherwise neither read nor delete the files that are made here.
 if [ "$(id -u)" = 0 ] && ! [ -O . ] && [ -z "${STAY_ROOT:-}" ]; then
     python=$(find_python) || exit 1
     exec "$python" bin/as_owner.py "$script" "$@"

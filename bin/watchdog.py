@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
-# Seconds that a command has to stop, and that the watchdog has besides.
+# Seconds that a command gets to stop, and seconds more for its watchdog.
 STOP_TIMEOUT = 10.0
 MARGIN = 2.0
 
@@ -85,7 +85,7 @@ def main() -> int:
     exit_code = command.wait()
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
-    # As a shell reports the end by a signal.
+    # Like a shell: 128 plus the signal's number.
     return exit_code if exit_code >= 0 else 128 - exit_code
 
 

@@ -26,7 +26,7 @@ from psycopg2.extensions import parse_dsn
 
 from app import create_app
 from app.config import SETTINGS
-from app.database import pool
+from app.database.connection import connect
 from bin import embedded_postgres
 from tests.support import reaper
 from tests.support.database import LISTENERS, as_url, connected, reseed
@@ -41,6 +41,16 @@ def pytest_configure() -> None:
         os.environ.pop(name, None)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
+
+
+# The longest first, so that no process is left alone with one of them at the end.
+LONGEST = ["browser", "development", "documents", "server", "cache", "database", "live", "http"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the folders."""
+    folders = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: folders.get(item.path.parent.name, len(folders)))
 
 
 def pytest_unconfigure() -> None:
@@ -59,7 +69,11 @@ def postgres() -> Iterator[str]:
         yield url
         return
     try:
-        with short_folder() as folder, embedded_postgres.running(folder / "data") as url:
+        with (
+            short_folder() as folder,
+            # No test outlives it, so nothing has to survive a crash.
+            embedded_postgres.running(folder / "data", settings={"fsync": "off"}) as url,
+        ):
             yield url
     except ImportError:
         pytest.exit(
@@ -73,7 +87,7 @@ def postgres() -> Iterator[str]:
 def database_url(postgres: str) -> Iterator[str]:
     """The URL of a database that only this module uses. It is empty at first."""
     name = f"scheduler_test_{uuid.uuid4().hex[:12]}"
-    with closing(pool.connect({"dsn": postgres}, statement_timeout=30)) as connection:
+    with closing(connect({"dsn": postgres}, statement_timeout=30)) as connection:
         connection.deadline += 3600
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
@@ -157,7 +171,7 @@ def gap(database_url: str, postgres: str) -> Callable[[], Any]:
 
     @contextmanager
     def cut() -> Iterator[None]:
-        with closing(pool.connect({"dsn": postgres}, statement_timeout=30)) as connection:
+        with closing(connect({"dsn": postgres}, statement_timeout=30)) as connection:
             connection.deadline += 3600
             with connection.cursor() as cursor:
                 cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")

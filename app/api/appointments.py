@@ -7,12 +7,10 @@ if it is free (RFC 9110, section 13.1).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound, PreconditionFailed
 
-from app.api import booking, simulation
+from app.api import booking, preconditions, simulation
 from app.database import statements
 from app.http import json_body
 from app.http.errors import FieldError, InvalidFields
@@ -47,8 +45,8 @@ def list_appointments() -> str:
     return statements.fetch_text(SELECT_APPOINTMENTS)
 
 
-# The locks keep the appointment and the interviewer from being deleted before the insert,
-# and an interview before its update. `has_vanished` is true if the interview was deleted
+# The locks prevent that the appointment or the interviewer is deleted before the insert,
+# and the interview before its update. `has_vanished` is true if the interview was deleted
 # while the statement waited to lock it. The deleting transaction may have inserted another
 # interview, which only a new statement can see.
 BOOK = """
@@ -99,7 +97,7 @@ def book(appointment_id: str) -> Response:
             "appointment_id": key,
             "student": student,
             "interviewer": interviewer,
-            **_preconditions()._asdict(),
+            **preconditions.read()._asdict(),
         },
     )
     if not outcome.appointment_exists:
@@ -143,36 +141,16 @@ CANCEL = """
 def cancel(appointment_id: str) -> Response:
     """Cancel the interview of an appointment. Returns 204, even if there is none."""
     key = _parse_appointment_id(appointment_id)
-    conditions = _preconditions()
+    required = preconditions.read()
     outcome = statements.execute_write(
-        CANCEL, {"appointment_id": key, "must_be_free": conditions.must_be_free}
+        CANCEL, {"appointment_id": key, "must_be_free": required.must_be_free}
     )
     if not outcome.appointment_exists:
         raise _unknown_appointment(appointment_id)
-    is_refused = conditions.must_be_free if outcome.was_booked else conditions.must_be_booked
+    is_refused = required.must_be_free if outcome.was_booked else required.must_be_booked
     if is_refused:
         raise _precondition_failed()
     return _no_content()
-
-
-class Preconditions(NamedTuple):
-    """The state of the appointment that a request requires."""
-
-    must_be_booked: bool
-    must_be_free: bool
-
-
-def _preconditions() -> Preconditions:
-    """Return what the request's `If-Match` and `If-None-Match` require.
-
-    Appointments have no entity tags. A list of tags in `If-None-Match` always passes. One
-    in `If-Match` always fails: it requires an appointment that is both booked and free.
-    """
-    environ = request.environ
-    must_be_booked = "HTTP_IF_MATCH" in environ
-    has_tags = must_be_booked and environ["HTTP_IF_MATCH"].strip() != "*"
-    has_star = environ.get("HTTP_IF_NONE_MATCH", "").strip() == "*"
-    return Preconditions(must_be_booked, must_be_free=has_tags or has_star)
 
 
 def _precondition_failed() -> PreconditionFailed:

@@ -9,7 +9,7 @@ from flask import Blueprint, Response
 from werkzeug.exceptions import Forbidden
 
 from app.database import schema
-from app.database.pool import REPLY_TIMEOUT
+from app.database.connection import REPLY_TIMEOUT
 
 bp = Blueprint("debug", __name__)
 

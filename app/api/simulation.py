@@ -1,7 +1,7 @@
 """Slow and failing writes, for developing a front end's "Saving" and error screens.
 
 `SAVE_DELAY` delays the response to a write that succeeds. With `TEST_ERROR`, every write
-fails with 500 and stores nothing.
+fails with 500 after that delay, and stores nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _is_write() -> bool:
 def _fail() -> None:
     if _is_write():
         time.sleep(current_app.config["SAVE_DELAY"])
-        raise InternalServerError("TEST_ERROR is set: every write fails.")
+        raise InternalServerError("TEST_ERROR is true: every write fails.")
 
 
 def _delay(response: Response) -> Response:

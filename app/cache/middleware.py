@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from app.cache import data_version
 from app.cache.cached_response import CachedResponse, Representation
 from app.database.change_listener import Change, Subscriber
-from app.database.pool import Connection
+from app.database.connection import DatabaseConnection
 from app.http.errors import unavailable
 from app.http.response_headers import Headers
 
@@ -85,7 +85,7 @@ class CacheMiddleware(Subscriber):
         for transaction_id in {change.transaction_id for change in changes}:
             data_version.changed(transaction_id)
 
-    def compare(self, connection: Connection) -> int:
+    def compare(self, connection: DatabaseConnection) -> int:
         """Invalidate the cached responses, because changes may have been missed. Returns 0."""
         data_version.forget_transactions()
         data_version.changed()

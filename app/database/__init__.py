@@ -1,6 +1,6 @@
 """PostgreSQL: connections, statements, the schema and the change listener.
 
 A statement returns or raises within five seconds. A write is executed exactly once, even
-if the connection breaks during COMMIT. Read `statements` first, then `pool`.
-`change_listener` receives the changes of all clients of the database.
+if the connection breaks during COMMIT. Read `statements` first, then `commits`, `pool` and
+`connection`. `change_listener` receives the changes of all clients of the database.
 """

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
-from app.database import pool
+from app.database import hosts
+from app.database.connection import REPLY_TIMEOUT, DatabaseConnection, connect
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,11 @@ class Subscriber:
     def receive(self, changes: Sequence[Change]) -> None:
         """Process committed changes, in commit order."""
 
-    def compare(self, connection: pool.Connection) -> int:
+    def compare(self, connection: DatabaseConnection) -> int:
         """Find changes that were not received. Returns their number."""
         return 0
 
-    def is_current(self, connection: pool.Connection) -> bool:
+    def is_current(self, connection: DatabaseConnection) -> bool:
         """Return whether everything that is stored was received."""
         return True
 
@@ -103,10 +104,10 @@ class ChangeListener:
     def _run(self) -> None:
         while not self._is_stopping.is_set():
             try:
-                with closing(pool.connect(self._database)) as connection:
+                with closing(connect(self._database)) as connection:
                     self._listen(connection)
             except psycopg2.Error as error:
-                if pool.is_attached(self._database):
+                if hosts.is_attached(self._database):
                     self._log_problem(str(error).strip().partition("\n")[0])
                 else:
                     self._log_problem("no database is attached; set DATABASE_URL")
@@ -115,7 +116,7 @@ class ChangeListener:
                 log.error("the change listener failed", exc_info=error)
             self._is_stopping.wait(RECONNECT_INTERVAL)
 
-    def _listen(self, connection: pool.Connection) -> None:
+    def _listen(self, connection: DatabaseConnection) -> None:
         _execute(connection, f"SET application_name = '{APPLICATION_NAME}'; LISTEN {CHANNEL}")
         _check_that_notifications_arrive(connection)
         self._compare(connection)
@@ -128,7 +129,7 @@ class ChangeListener:
                 self._verify(connection)
                 verify_at = time.monotonic() + VERIFY_INTERVAL
 
-    def _receive(self, connection: pool.Connection, timeout: float) -> None:
+    def _receive(self, connection: DatabaseConnection, timeout: float) -> None:
         """Wait at most `timeout` seconds for notifications, and pass them on."""
         changes: list[Change] = []
         has_gap = False
@@ -153,14 +154,14 @@ class ChangeListener:
         if has_gap:
             self._compare(connection)
 
-    def _compare(self, connection: pool.Connection) -> int:
+    def _compare(self, connection: DatabaseConnection) -> int:
         changes = 0
         for subscriber in self._subscribers:
-            connection.deadline = time.monotonic() + pool.REPLY_TIMEOUT
+            connection.deadline = time.monotonic() + REPLY_TIMEOUT
             changes += subscriber.compare(connection)
         return changes
 
-    def _verify(self, connection: pool.Connection) -> None:
+    def _verify(self, connection: DatabaseConnection) -> None:
         """Find changes without a notification."""
         if self._is_current(connection):
             return
@@ -174,12 +175,12 @@ class ChangeListener:
                 extra={"hint": "if triggers are missing, run: flask db prepare"},
             )
 
-    def _is_current(self, connection: pool.Connection) -> bool:
-        connection.deadline = time.monotonic() + pool.REPLY_TIMEOUT
+    def _is_current(self, connection: DatabaseConnection) -> bool:
+        connection.deadline = time.monotonic() + REPLY_TIMEOUT
         return all(subscriber.is_current(connection) for subscriber in self._subscribers)
 
-    def _log_listening(self, connection: pool.Connection) -> None:
-        where = pool.address(self._database)
+    def _log_listening(self, connection: DatabaseConnection) -> None:
+        where = hosts.address(self._database)
         version = connection.info.parameter_status("server_version")
         log.info(
             "listening for changes",
@@ -191,11 +192,11 @@ class ChangeListener:
         """Log a problem once, not at every attempt to connect."""
         if problem != self._last_problem:
             self._last_problem = problem
-            where = pool.address(self._database)
+            where = hosts.address(self._database)
             log.warning("not listening for changes", extra={"error": problem, "host": where.host})
 
 
-def _check_that_notifications_arrive(connection: pool.Connection) -> None:
+def _check_that_notifications_arrive(connection: DatabaseConnection) -> None:
     """Raise an error behind a pooler in transaction mode, where LISTEN has no effect."""
     token = json.dumps({"listener": str(uuid.uuid4())})
     _execute(connection, f"SELECT pg_notify('{CHANNEL}', %s)", [token])
@@ -206,7 +207,7 @@ def _check_that_notifications_arrive(connection: pool.Connection) -> None:
         )
 
 
-def _is_readable(connection: pool.Connection, timeout: float) -> bool:
+def _is_readable(connection: DatabaseConnection, timeout: float) -> bool:
     return connection.wait_until_ready(connection.fileno(), True, timeout)
 
 
@@ -229,7 +230,7 @@ def _change(payload: Mapping[str, Any]) -> Change:
     return Change(transaction_id, payload.get("id"), payload.get("interview"), xmin)
 
 
-def _execute(connection: pool.Connection, statement: str, parameters: Any = None) -> None:
-    connection.deadline = time.monotonic() + pool.REPLY_TIMEOUT
+def _execute(connection: DatabaseConnection, statement: str, parameters: Any = None) -> None:
+    connection.deadline = time.monotonic() + REPLY_TIMEOUT
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)

@@ -1,4 +1,4 @@
-"""PostgreSQL's errors: which ones mean that the connection is lost or PostgreSQL unavailable.
+"""PostgreSQL's errors: which ones another attempt avoids, and which mean that it is unavailable.
 
 Every error of the server has an SQLSTATE of five characters. The first two are its
 class: https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import psycopg2
 
-LOST = (
+# Errors of the connection or of timing, rather than of the statement.
+TRANSIENT = (
     "08",  # connection exception
+    "25P03",  # the transaction was idle for too long
     "26000",  # no such prepared statement: a pooler has switched to another backend
+    "40",  # deadlock, serialization failure
     "57P",  # the backend was terminated, has crashed or is not ready
 )
 
-# Errors that are temporary, or that the operator of the database has to fix.
+# Errors that last longer, or that the operator of the database has to fix.
 UNAVAILABLE = (
     "2200H",  # a sequence has no more numbers
     "25006",  # read-only: a standby, during a failover
     "28",  # login
     "3D",  # no such database
     "3F",  # no such schema
-    "40",  # deadlock, serialization failure
     "42501",  # missing privilege
     "42703",  # a column that does not exist yet
     "42P01",  # a table that does not exist yet
@@ -38,12 +40,12 @@ class DatabaseUnavailable(Exception):
     """PostgreSQL is unavailable. A later attempt may succeed."""
 
 
-def is_lost(error: psycopg2.Error) -> bool:
-    """Return whether the connection failed or broke, rather than the statement."""
+def is_transient(error: psycopg2.Error) -> bool:
+    """Return whether the same work may succeed on another connection."""
     if error.pgcode is None:
         # Errors of libpq itself have no SQLSTATE.
         return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-    return error.pgcode.startswith(LOST)
+    return error.pgcode.startswith(TRANSIENT)
 
 
 def is_login_refused(error: psycopg2.Error) -> bool:
@@ -55,5 +57,5 @@ def is_login_refused(error: psycopg2.Error) -> bool:
 
 
 def is_unavailable(error: psycopg2.Error) -> bool:
-    """Return whether PostgreSQL is unavailable, or the connection lost."""
-    return is_lost(error) or (error.pgcode or "").startswith(UNAVAILABLE)
+    """Return whether PostgreSQL is unavailable."""
+    return is_transient(error) or (error.pgcode or "").startswith(UNAVAILABLE)

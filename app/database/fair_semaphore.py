@@ -12,33 +12,32 @@ from collections import deque
 
 
 class FairSemaphore:
-    """Admits `count` threads: first those with priority, then in order of arrival."""
+    """Admits `count` threads: first those with priority, each group in order of arrival."""
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._waiting: deque[threading.Event] = deque()
+        self._urgent: deque[threading.Event] = deque()
+        self._others: deque[threading.Event] = deque()
         self._lock = threading.Lock()
 
     def acquire(self, deadline: float, *, has_priority: bool = False) -> None:
         """Wait until admitted. Raises `TimeoutError` after `deadline` (`time.monotonic()`)."""
+        queue = self._urgent if has_priority else self._others
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
-            handed_over = threading.Event()
-            if has_priority:
-                self._waiting.appendleft(handed_over)
-            else:
-                self._waiting.append(handed_over)
+            admitted = threading.Event()
+            queue.append(admitted)
         try:
-            if handed_over.wait(max(0.0, deadline - time.monotonic())):
+            if admitted.wait(max(0.0, deadline - time.monotonic())):
                 return
             raise TimeoutError
         except BaseException:
             with self._lock:
-                is_waiting = handed_over in self._waiting
+                is_waiting = admitted in queue
                 if is_waiting:
-                    self._waiting.remove(handed_over)
+                    queue.remove(admitted)
             if not is_waiting:
                 self.release()
             raise
@@ -46,7 +45,7 @@ class FairSemaphore:
     def release(self) -> None:
         """Admit the first waiting thread."""
         with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set()
+            if queue := self._urgent or self._others:
+                queue.popleft().set()
             else:
                 self._free += 1

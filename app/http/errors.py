@@ -50,7 +50,7 @@ def problem(status: int, detail: str, errors: Iterable[FieldError] = ()) -> Resp
 
 def unavailable() -> Response:
     """Return the response while PostgreSQL is unavailable."""
-    response = problem(503, "The database cannot be reached at the moment. Try again shortly.")
+    response = problem(503, "The database is unavailable. Try again shortly.")
     response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 

@@ -1,4 +1,4 @@
-"""Reads a request's body as JSON: UTF-8, at most 100 kB.
+"""Reads a request's body as JSON: UTF-8, at most 100 KiB.
 
 Flask's `request.get_json` is less strict. It also decodes UTF-16 and UTF-32, accepts
 `NaN`, fails with 500 on deep nesting, cuts a chunked body off at MAX_CONTENT_LENGTH

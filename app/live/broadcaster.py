@@ -18,7 +18,7 @@ import psycopg2.extensions
 from websockets.frames import CloseCode
 
 from app.database.change_listener import Change, Subscriber
-from app.database.pool import Connection
+from app.database.connection import DatabaseConnection
 from app.live.websocket import WebSocket, text_frame
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Broadcaster(Subscriber):
                 batch.append((change.appointment_id, change.interview))
             self._send(batch)
 
-    def compare(self, connection: Connection) -> int:
+    def compare(self, connection: DatabaseConnection) -> int:
         """Send the changes that were missed. Returns their number.
 
         Rows that were written without a change count too.
@@ -151,7 +151,7 @@ class Broadcaster(Subscriber):
             self._send(missed[start : start + BATCH_SIZE])
         return len(missed)
 
-    def is_current(self, connection: Connection) -> bool:
+    def is_current(self, connection: DatabaseConnection) -> bool:
         """Return whether the last sent states are what is stored."""
         with _cursor(connection) as cursor:
             cursor.execute(SELECT_FINGERPRINT)
@@ -159,7 +159,7 @@ class Broadcaster(Subscriber):
         count, total = row
         return (count, total) == (len(self._sent), sum(sent.xmin for sent in self._sent.values()))
 
-    def _fetch_interviews(self, connection: Connection) -> dict[int, SentInterview]:
+    def _fetch_interviews(self, connection: DatabaseConnection) -> dict[int, SentInterview]:
         interviews: dict[int, SentInterview] = {}
         with _cursor(connection) as cursor:
             # Both statements use the same snapshot.
@@ -212,6 +212,6 @@ class Broadcaster(Subscriber):
                 client.keep_alive(now)
 
 
-def _cursor(connection: Connection) -> psycopg2.extensions.cursor:
+def _cursor(connection: DatabaseConnection) -> psycopg2.extensions.cursor:
     """Return a cursor that returns plain tuples, the fastest for many rows."""
     return connection.cursor(cursor_factory=psycopg2.extensions.cursor)

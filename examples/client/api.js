@@ -103,7 +103,7 @@ export function createApi(base) {
     days: () => read("/api/days"),
     appointments: () => read("/api/appointments"),
     interviewers: () => read("/api/interviewers"),
-    // Books a free appointment. If somebody else was faster, the status is 412.
+    // Books a free appointment. If someone else booked first, the status is 412.
     book: (id, interview) => put(id, interview, { "If-None-Match": "*" }),
     // Edits a booked appointment. If it has been cancelled, the status is 412.
     edit: (id, interview) => put(id, interview, { "If-Match": "*" }),

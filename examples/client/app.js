@@ -1,4 +1,4 @@
-// What happens: what people do, and what the server reports.
+// Event handling: user actions, and what the server reports.
 
 import { createApi, findBase } from "./api.js";
 import { explainErrors, explainForm, isTaken } from "./form.js";
@@ -240,7 +240,7 @@ function settleCard(id) {
   }
 }
 
-// What people do
+// User actions
 
 const act = {
   open(id) {
@@ -362,7 +362,7 @@ async function miss(id, form, isRepeated) {
   renderDays();
   // The first attempt had been stored, and only its response was lost.
   if (isRepeated && isSame(stored, form.draft)) return done(id, `Saved: ${describe(stored)}.`);
-  const notice = "Somebody else was faster, but has cancelled again. You can save now.";
+  const notice = "Someone else booked first, but has cancelled. You can save now.";
   turn(id, { ...form, notice }); // the notice counts only if the appointment is free again
   announce(explainForm(id, cards.get(id), nextFreeFor(id)).notice);
   const item = itemOf(id);
@@ -396,7 +396,7 @@ function openSettings() {
   at("api").focus();
 }
 
-// The start
+// Start-up
 
 at("no-script").remove();
 at("server").textContent = base;

@@ -5,8 +5,8 @@ import { dayOf, describe, isSame, nameOf, week } from "./week.js";
 
 const MAX_STUDENT = 255;
 
-// The server has the rules and points to the field that breaks one. Its details are written
-// for developers, so the known fields have wording of their own here.
+// The server has the rules and points to the field that breaks one. Its messages are generic:
+// here each known field has its own instructions.
 const FIELDS = {
   "#/interview/student": {
     name: "student",
@@ -50,19 +50,19 @@ export const isTaken = (id, { of }) => Boolean(!of && week.appointments[id].inte
 export function explainForm(id, card, nextFree) {
   const { interview, time } = week.appointments[id];
   if (isTaken(id, card)) {
-    const notice = `Somebody else was faster. ${time} is now booked: ${describe(interview)}.`;
+    const notice = `Someone else booked first. ${time} is now booked: ${describe(interview)}.`;
     return nextFree
       ? { notice, submitLabel: `Take ${nameOf(nextFree.id, dayOf(id))} instead` }
-      : { notice: `${notice} No appointment is free this week.` };
+      : { notice: `${notice} No appointments are free this week.` };
   }
   if (card.of && !interview) {
-    const notice = `Somebody else has just cancelled this interview. ${time} is free now.`;
+    const notice = `Someone else has just cancelled this interview. ${time} is free now.`;
     return { notice, submitLabel: "Book it again" };
   }
   if (card.of && !isSame(card.of, interview)) {
     const notice =
-      `Somebody else has just changed this to ${describe(interview)}. ` +
-      "If you save, you overwrite that.";
+      `Someone else has just changed this to ${describe(interview)}. ` +
+      "Saving will overwrite it.";
     return { notice, submitLabel: "Save" };
   }
   return { notice: card.notice, submitLabel: "Save" };

@@ -55,7 +55,7 @@ export function follow(base, { reload, change, show }) {
     }
   }
 
-  // After sleep or a change of network a dead connection can look alive. A pong proves it is.
+  // After sleep or a change of network a dead connection can look alive. A pong proves that it is.
   function ping() {
     socket.send("ping");
     clearTimeout(pongTimer);

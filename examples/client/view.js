@@ -1,4 +1,4 @@
-// What is seen. Each function builds elements from data and changes nothing else.
+// Rendering. Each function builds elements from data and changes nothing else.
 // Data only ever becomes text or an attribute, never markup.
 
 export function h(tag, attributes, ...children) {

@@ -8,22 +8,30 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from tests.support.database import Sql, Tables, reseed
+from tests.support.database import Sql, Tables, refill, reseed
+from tests.support.server import Serve, Server
 
 
 @pytest.fixture(scope="module")
 def application(database_url: str) -> Iterator[Flask]:
-    """One application for all tests of this module."""
+    """One application for all tests of this module, none of which changes the tables."""
     app = create_app({"DATABASE_URL": database_url, "APP_ENV": "test"})
+    reseed(app)
     yield app
     app.extensions["change_listener"].stop()
 
 
 @pytest.fixture
-def app(application: Flask) -> Flask:
+def app(application: Flask, sql: Sql) -> Flask:
     """That application, on a freshly seeded database."""
-    reseed(application)
+    refill(sql)
     return application
+
+
+@pytest.fixture(scope="module")
+def server(application: Flask, serve_module: Serve) -> Server:
+    """The real server, on the same database."""
+    return serve_module()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -115,9 +114,8 @@ def race(server: Server, method: str, path: str, headers: dict[str, str]) -> dic
 
 
 def test_of_twenty_conditional_bookings_exactly_one_succeeds(
-    client: FlaskClient, serve: Callable[..., Server], sql: Sql
+    client: FlaskClient, server: Server, sql: Sql
 ) -> None:
-    server = serve()
     for appointment in (2, 3, 4):
         statuses = race(server, "PUT", f"/api/appointments/{appointment}", NONE)
         assert sorted(statuses.values()) == [204] + [412] * 19
@@ -127,17 +125,16 @@ def test_of_twenty_conditional_bookings_exactly_one_succeeds(
 
 
 def test_of_twenty_conditional_cancels_exactly_one_succeeds(
-    client: FlaskClient, serve: Callable[..., Server], tables: Tables
+    client: FlaskClient, server: Server, tables: Tables
 ) -> None:
-    statuses = race(serve(), "DELETE", "/api/appointments/1", ANY)
+    statuses = race(server, "DELETE", "/api/appointments/1", ANY)
     assert sorted(statuses.values()) == [204] + [412] * 19
     assert tables()["interviews"] == []
 
 
 def test_without_a_condition_all_of_twenty_writes_succeed(
-    client: FlaskClient, serve: Callable[..., Server], sql: Sql
+    client: FlaskClient, server: Server, sql: Sql
 ) -> None:
-    server = serve()
     statuses = race(server, "PUT", "/api/appointments/2", {})
     assert set(statuses.values()) == {204}
     ((student,),) = sql("SELECT student FROM interviews WHERE appointment_id = 2")

@@ -7,7 +7,6 @@ import http.client
 import io
 import json
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -296,9 +295,8 @@ def test_a_refused_edit_leaves_the_interview_unchanged(client: FlaskClient) -> N
 
 
 def test_the_real_server_refuses_the_same_on_one_connection(
-    client: FlaskClient, serve: Callable[..., Server], tables: Tables
+    client: FlaskClient, server: Server, tables: Tables
 ) -> None:
-    server = serve()
     wait_for(lambda: len(server.workers) == 2)
     workers = server.workers
     before = tables()

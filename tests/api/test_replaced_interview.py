@@ -11,6 +11,7 @@ from flask import Flask
 
 from tests.support.database import connected
 from tests.support.http import ask, booking
+from tests.support.server import Server
 from tests.support.waiting import wait_for
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -30,11 +31,8 @@ WAITING = (
 
 
 @pytest.fixture
-def during(
-    serve: Callable[..., Any], app: Flask, sql: Sql, database_url: str
-) -> Callable[..., int]:
+def during(server: Server, app: Flask, sql: Sql, database_url: str) -> Callable[..., int]:
     """Sends a request that waits for a transaction in psql; returns its status."""
-    server = serve()
 
     def run(statement: str, method: str, body: Any, headers: dict[str, str]) -> int:
         with connected(database_url) as psql, ThreadPoolExecutor(1) as threads:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +12,7 @@ import pytest
 
 from app import create_app
 from app.database import schema
+from tests.support import tools
 from tests.support.project import ROOT
 from tests.support.server import Serve, Server
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.browser.window import Open, Window
 
-CHROMIUM = ["chromium", "chromium-browser", "google-chrome"]
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -36,12 +35,7 @@ ARGUMENTS = [
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of the system's Chromium."""
-    from tests.browser.driver import skip  # noqa: PLC0415 -- may skip
-
-    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if program is None:
-        skip(f"no Chromium on the PATH: none of {', '.join(CHROMIUM)}")
-    return program
+    return tools.program("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")

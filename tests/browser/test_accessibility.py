@@ -7,17 +7,14 @@ from typing import Literal
 
 import pytest
 
-from tests.browser.driver import expect, skip
+from tests.browser.driver import expect
 from tests.browser.window import PHONE, Open, Window
+from tests.support import tools
 from tests.support.database import Sql
 from tests.support.http import ask, booking
 from tests.support.server import Serve, Server
 
-try:
-    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-except ImportError:
-    skip("axe-playwright-python is not installed: pip install -r requirements-dev.txt")
-
+axe = tools.package("axe_playwright_python.sync_playwright")
 SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 
 
@@ -25,7 +22,7 @@ def assert_accessible(one: Window) -> None:
     """Check every rule of axe, in light and dark."""
     for scheme in SCHEMES:
         one.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        results = Axe().run(one.page, options={})
+        results = axe.Axe().run(one.page, options={})
         assert len(results.response["passes"]) > 10
         assert not results.response["violations"], results.generate_report()
 
@@ -92,10 +89,10 @@ def test_an_error_is_accessible(serve: Serve, window: Open) -> None:
     one.expects(r"console: .* 500")
 
 
-def test_an_outage_is_accessible(seeded: None, serve: Serve, window: Open, sql: Sql) -> None:
+def test_an_outage_is_accessible(seeded: None, server: Server, window: Open, sql: Sql) -> None:
     sql("ALTER TABLE days RENAME TO gone")
     try:
-        one = window(serve(), is_live=False)
+        one = window(server, is_live=False)
         expect(one.page.get_by_role("alert")).to_be_visible()
         expect(one.connection).to_have_text("Reconnecting…")
         assert_accessible(one)

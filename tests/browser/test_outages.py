@@ -11,7 +11,7 @@ from tests.browser.driver import expect
 from tests.browser.window import PHONE, SMALL_PHONE, Open
 from tests.support.database import Sql
 from tests.support.http import ask, booking
-from tests.support.server import Serve
+from tests.support.server import Serve, Server
 
 
 def test_an_error_names_the_interview_and_can_be_retried_or_closed(
@@ -65,9 +65,9 @@ def test_errors_disappear_when_the_server_is_back(serve: Serve, window: Open) ->
 
 
 def test_an_error_disappears_when_the_database_is_back_though_the_websocket_stayed_open(
-    serve: Serve, window: Open, sql: Sql
+    server: Server, window: Open, sql: Sql
 ) -> None:
-    one = window(serve())
+    one = window(server)
     one.press("1pm", "Book")
     one.fill("1pm", "Ada", "Tori Malcolm")
     sql("ALTER TABLE interviews RENAME TO gone")
@@ -97,9 +97,9 @@ def repair(seeded: None, sql: Sql) -> Iterator[Callable[[], None]]:
 
 
 def test_a_week_that_could_not_be_loaded_leaves_no_empty_page(
-    repair: Callable[[], None], serve: Serve, window: Open
+    repair: Callable[[], None], server: Server, window: Open
 ) -> None:
-    one = window(serve(), is_live=False, has_websocket=False)
+    one = window(server, is_live=False, has_websocket=False)
     alert = one.page.get_by_role("alert")
     expect(alert).to_contain_text("The week could not be loaded.")
     expect(alert).to_contain_text(re.compile(r"Status 503 · try again in \d+ s"))
@@ -118,9 +118,9 @@ def test_a_week_that_could_not_be_loaded_leaves_no_empty_page(
 
 
 def test_a_week_that_could_not_be_loaded_can_be_tried_again(
-    repair: Callable[[], None], serve: Serve, window: Open
+    repair: Callable[[], None], server: Server, window: Open
 ) -> None:
-    one = window(serve(), is_live=False, has_websocket=False)
+    one = window(server, is_live=False, has_websocket=False)
     alert = one.page.get_by_role("alert")
     expect(alert).to_contain_text("The week could not be loaded.")
     one.page.clock.pause_at(one.page.evaluate("Date.now() + 1000"))  # it does not load by itself
@@ -133,9 +133,9 @@ def test_a_week_that_could_not_be_loaded_can_be_tried_again(
 
 
 def test_a_week_that_could_not_be_loaded_comes_with_the_connection(
-    repair: Callable[[], None], serve: Serve, window: Open
+    repair: Callable[[], None], server: Server, window: Open
 ) -> None:
-    one = window(serve(), is_live=False)
+    one = window(server, is_live=False)
     expect(one.page.get_by_role("alert")).to_contain_text("The week could not be loaded.")
     repair()
     one.wait_until_live()

@@ -1,4 +1,4 @@
-"""Somebody else was faster: the draft stays, and the page offers what is still possible."""
+"""Someone else booked first: the draft stays, and the page offers what is still possible."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_form_whose_appointment_was_booked_offers_the_next_free_one(
     type_booking(one)
     ask(server, "PUT", "/api/appointments/2", booking("Bob", 1))
     expect(one.notice("1pm")).to_have_text(
-        "Somebody else was faster. 1pm is now booked: Bob with Sylvia Palmer."
+        "Someone else booked first. 1pm is now booked: Bob with Sylvia Palmer."
     )
     # Save could only fail now, so another button takes its place.
     expect(one.button("1pm", "Save")).to_have_count(0)
@@ -57,7 +57,7 @@ def test_a_race_lost_while_saving_keeps_the_draft_and_offers_the_next_free_one(
     expect(one.student("1pm")).to_have_value("Ada Lovelace")
     expect(one.appointment("1pm").get_by_label("Tori Malcolm")).to_be_checked()
     expect(one.focused).to_have_text("Take Tuesday 12pm instead")
-    expect(one.page.locator("#announcement")).to_contain_text("Somebody else was faster.")
+    expect(one.page.locator("#announcement")).to_contain_text("Someone else booked first.")
     one.press("1pm", "Back")
     expect(one.appointment("1pm").locator(".student")).to_have_text("Bob")
 
@@ -73,7 +73,7 @@ def test_the_offer_follows_the_week(server: Server, window: Open) -> None:
     expect(main).to_have_text("Take Tuesday 1pm instead")
     expect(main).to_be_focused()
     ask(server, "PUT", "/api/appointments/4", booking("Bob"))
-    expect(one.notice("1pm")).to_contain_text("No appointment is free this week.")
+    expect(one.notice("1pm")).to_contain_text("No appointments are free this week.")
     expect(main).to_have_count(0)
     # After the end of the week, the search goes on at its start.
     ask(server, "DELETE", "/api/appointments/1")
@@ -116,7 +116,7 @@ def test_an_appointment_that_is_free_again_after_a_lost_race_can_be_saved(
 
     one.page.route("**/api/appointments", cancel_first, times=1)
     one.press("1pm", "Save")
-    expect(one.notice("1pm")).to_contain_text("has cancelled again. You can save now.")
+    expect(one.notice("1pm")).to_contain_text("has cancelled. You can save now.")
     one.expects(r"console: .* 412")
     one.press("1pm", "Save")
     expect(one.appointment("1pm").locator(".student")).to_have_text("Ada Lovelace")

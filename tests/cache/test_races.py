@@ -160,9 +160,9 @@ def kill_a_worker(server: Server, sql: Sql) -> None:
 DISTURBANCES = {
     "listeners are killed": Disturbance(0.1, lambda _, sql: sql(KILL_LISTENERS)),
     "connections are killed": Disturbance(0.2, lambda _, sql: sql(KILL_CONNECTIONS)),
-    "workers are killed": Disturbance(1.0, kill_a_worker),
+    "workers are killed": Disturbance(0.7, kill_a_worker),
     "the server reloads": Disturbance(
-        1.5, lambda server, _: server.process.send_signal(signal.SIGHUP)
+        1.0, lambda server, _: server.process.send_signal(signal.SIGHUP)
     ),
 }
 
@@ -204,7 +204,7 @@ def assert_linearizable(clients: list[Client]) -> None:
 
 
 def test_reads_and_writes_at_once_are_linearizable(server: Server, sql: Sql) -> None:
-    clients = race(server, sql, 500, [])
+    clients = race(server, sql, 300, [])
     assert sum(client.unknown for client in clients) == 0
     assert_linearizable(clients)
 
@@ -213,9 +213,9 @@ def test_reads_and_writes_at_once_are_linearizable(server: Server, sql: Sql) -> 
 def test_they_are_linearizable_while_something_fails(
     server: Server, sql: Sql, disturbance: str
 ) -> None:
-    assert_linearizable(race(server, sql, 300, [DISTURBANCES[disturbance]]))
+    assert_linearizable(race(server, sql, 200, [DISTURBANCES[disturbance]]))
 
 
 @pytest.mark.slow
 def test_they_are_linearizable_whatever_happens(server: Server, sql: Sql) -> None:
-    assert_linearizable(race(server, sql, 18_000, list(DISTURBANCES.values()), pace=3))
+    assert_linearizable(race(server, sql, 18_000, list(DISTURBANCES.values()), pace=4.5))

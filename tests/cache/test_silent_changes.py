@@ -9,9 +9,11 @@ from contextlib import ExitStack
 import pytest
 from flask import Flask
 
-from tests.support.database import Sql, connected
+from app import create_app
+from tests.support.database import Sql, connected, reseed
 from tests.support.http import ask
 from tests.support.server import Serve, Server
+from tests.support.waiting import wait_for
 from tests.support.websocket import frame, open_socket, until
 
 CANCEL = "DELETE FROM interviews WHERE appointment_id = 1"
@@ -51,9 +53,17 @@ CHANGES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def shared(database_url: str, serve_module: Serve) -> Server:
+    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
+    return serve_module()
+
+
 @pytest.fixture
-def server(serve: Serve, app: Flask) -> Server:
-    return serve()
+def server(shared: Server, app: Flask) -> Server:
+    """A server that shows the fresh seed."""
+    wait_for(lambda: [student(shared) for _ in range(8)] == ["Archie Cohen"] * 8)
+    return shared
 
 
 def student(server: Server) -> str | None:

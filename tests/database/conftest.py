@@ -14,7 +14,8 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from app.database import pool, schema
+from app.database import schema
+from app.database.connection import DatabaseConnection, connect
 from tests.support import tools
 from tests.support.database import Sql
 from tests.support.project import ROOT
@@ -53,9 +54,9 @@ def prepare(app_of: Callable[[str], Flask]) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def other(database_url: str) -> Iterator[pool.Connection]:
+def other(database_url: str) -> Iterator[DatabaseConnection]:
     """Somebody else's connection, in an open transaction."""
-    with closing(pool.connect({"dsn": database_url}, statement_timeout=30)) as connection:
+    with closing(connect({"dsn": database_url}, statement_timeout=30)) as connection:
         connection.deadline += 3600
         connection.autocommit = False
         yield connection

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.database import change_listener, pool, schema
+from app.database import change_listener, schema
 from app.database.change_listener import Change, ChangeListener, Subscriber
+from app.database.connection import DatabaseConnection, connect
 from tests.support.database import LISTENERS, Sql
 from tests.support.proxy import Proxy
 from tests.support.threads import Threads
@@ -37,14 +38,14 @@ class Recorder(Subscriber):
         for change in changes:
             self.events.put(change)
 
-    def compare(self, connection: pool.Connection) -> int:
+    def compare(self, connection: DatabaseConnection) -> int:
         """Record what is stored: changes before this moment need not be received."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT appointment_id, student FROM interviews ORDER BY 1 -- LISTEN")
             self.events.put(cursor.fetchall())
         return 1
 
-    def is_current(self, connection: pool.Connection) -> bool:
+    def is_current(self, connection: DatabaseConnection) -> bool:
         return self.is_current_now
 
 
@@ -198,7 +199,7 @@ def test_changes_of_one_appointment_are_received_in_the_order_of_their_commits(
     assert received()[-1] == (1, {"student": "0", "interviewer": 1})
 
     def count() -> None:
-        connection = pool.connect(app.config["DATABASE"], statement_timeout=30)
+        connection = connect(app.config["DATABASE"], statement_timeout=30)
         with connection.cursor() as cursor:
             for _ in range(25):
                 connection.deadline += 10
@@ -347,10 +348,10 @@ def test_a_silent_postgresql_is_noticed(
     app: Flask, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(change_listener, "VERIFY_INTERVAL", 0.2)
-    monkeypatch.setattr(pool, "REPLY_TIMEOUT", 0.5)
+    monkeypatch.setattr(change_listener, "REPLY_TIMEOUT", 0.5)
 
     class Asking(Recorder):
-        def is_current(self, connection: pool.Connection) -> bool:
+        def is_current(self, connection: DatabaseConnection) -> bool:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 'are you there'")
             return True

@@ -12,11 +12,23 @@ from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
 
+def waiting(semaphore: FairSemaphore) -> int:
+    return len(semaphore._urgent) + len(semaphore._others)
+
+
 def soon(seconds: float = 10.0) -> float:
     return time.monotonic() + seconds
 
 
-def test_it_is_handed_over_in_the_order_of_arrival_and_with_priority_first() -> None:
+ARRIVALS = [
+    ("first write", False),
+    ("first read", True),
+    ("second write", False),
+    ("second read", True),
+]
+
+
+def test_it_is_handed_over_to_those_with_priority_and_then_in_the_order_of_arrival() -> None:
     semaphore = FairSemaphore(1)
     semaphore.acquire(soon())
     order: list[str] = []
@@ -27,13 +39,11 @@ def test_it_is_handed_over_in_the_order_of_arrival_and_with_priority_first() -> 
         semaphore.release()
 
     with Threads() as threads:
-        for number, (name, has_priority) in enumerate(
-            [("first write", False), ("second write", False), ("read", True)], 1
-        ):
+        for number, (name, has_priority) in enumerate(ARRIVALS, 1):
             threads.start(wait, name, has_priority)
-            wait_for(lambda: len(semaphore._waiting) == number)  # noqa: B023
+            wait_for(lambda: waiting(semaphore) == number)  # noqa: B023
         semaphore.release()
-    assert order == ["read", "first write", "second write"]
+    assert order == ["first read", "second read", "first write", "second write"]
 
 
 def test_a_newcomer_does_not_overtake() -> None:
@@ -47,7 +57,7 @@ def test_a_newcomer_does_not_overtake() -> None:
 
     with Threads() as threads:
         threads.start(wait)
-        wait_for(lambda: semaphore._waiting)
+        wait_for(lambda: waiting(semaphore))
         semaphore.release()
         # Handed over already, although the other thread may not run yet.
         with pytest.raises(TimeoutError):

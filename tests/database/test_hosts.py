@@ -11,7 +11,8 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from app.database import pool
+from app.database import hosts
+from app.database.connection import CONNECT_TIMEOUT, connect
 from tests.support.database import as_url
 
 A_1 = {"host": "a", "port": "1"}
@@ -33,7 +34,7 @@ A_1 = {"host": "a", "port": "1"}
     ],
 )
 def test_each_host_has_its_arguments(database: Any, expected: Any) -> None:
-    assert pool._hosts(database) == expected
+    assert hosts.split(database) == expected
 
 
 @pytest.fixture
@@ -45,24 +46,24 @@ def silent(short_path: Path) -> Any:
         yield str(short_path)
 
 
-def url_of(database_url: str, *hosts: str, **parts: str) -> str:
-    return as_url({**parse_dsn(database_url), "host": ",".join(hosts), **parts})
+def url_of(database_url: str, *names: str, **parts: str) -> str:
+    return as_url({**parse_dsn(database_url), "host": ",".join(names), **parts})
 
 
 def test_a_host_that_does_not_reply_leaves_time_for_the_next(
     database_url: str, silent: str
 ) -> None:
     host = parse_dsn(database_url)["host"]
-    for hosts in ([silent, host], ["/nowhere", silent, host], [host, silent]):
+    for each in ([silent, host], ["/nowhere", silent, host], [host, silent]):
         started = time.monotonic()
-        pool.connect({"dsn": url_of(database_url, *hosts)}).close()
-        assert time.monotonic() - started < pool.CONNECT_TIMEOUT
+        connect({"dsn": url_of(database_url, *each)}).close()
+        assert time.monotonic() - started < CONNECT_TIMEOUT
 
 
 def test_when_no_host_replies_each_is_named(database_url: str, silent: str) -> None:
     started = time.monotonic()
     with pytest.raises(psycopg2.OperationalError) as raised:
-        pool.connect({"dsn": url_of(database_url, "/nowhere", silent, port="5432")})
-    assert time.monotonic() - started < pool.CONNECT_TIMEOUT + 0.5
+        connect({"dsn": url_of(database_url, "/nowhere", silent, port="5432")})
+    assert time.monotonic() - started < CONNECT_TIMEOUT + 0.5
     assert "/nowhere" in str(raised.value)
     assert "PostgreSQL does not reply" in str(raised.value)

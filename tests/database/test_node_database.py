@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.database import pool
+from app.database.connection import DatabaseConnection
 from tests.support.database import Sql
 from tests.support.project import RELEASE, Run, assert_failed
 from tests.support.server import Server
@@ -119,7 +119,7 @@ def test_an_empty_database_of_the_node_server_is_seeded(
 
 
 def test_prepare_of_a_busy_database_gives_up_rather_than_block_others(
-    sql: Sql, flask: Run, other: pool.Connection
+    sql: Sql, flask: Run, other: DatabaseConnection
 ) -> None:
     sql(NODE_TABLES + NODE_ROWS)
     before = rows(sql)

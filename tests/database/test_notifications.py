@@ -11,7 +11,8 @@ import pytest
 from flask import Flask
 from websockets.sync.client import connect
 
-from app.database import pool, schema
+from app.database import schema
+from app.database.connection import connect as connect_to_database
 from tests.support.database import Sql, connected
 from tests.support.http import ask, booking
 from tests.support.server import Server
@@ -33,7 +34,7 @@ def changed(appointment_id: int, interview: Any) -> dict[str, Any]:
 @pytest.fixture
 def payloads(app: Flask, sql: Sql) -> Iterator[Received]:
     """The payloads received since the last call, without their transaction and time."""
-    with closing(pool.connect(app.config["DATABASE"], statement_timeout=30)) as connection:
+    with closing(connect_to_database(app.config["DATABASE"], statement_timeout=30)) as connection:
         connection.deadline += 3600
         with connection.cursor() as cursor:
             cursor.execute("LISTEN scheduler_changes")

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.database.pool import Connection
+from app.database.connection import DatabaseConnection
 from tests.support.http import booking
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -29,22 +29,24 @@ def write(client: FlaskClient) -> Callable[[], None]:
 
 
 @pytest.fixture
-def connection(app: Flask, write: Callable[[], None]) -> Connection:
+def connection(app: Flask, write: Callable[[], None]) -> DatabaseConnection:
     """The connection on which the writes are made, after the first ones."""
     write()
     (connection,) = app.extensions["pool"]._idle
-    assert isinstance(connection, Connection)
+    assert isinstance(connection, DatabaseConnection)
     return connection
 
 
-def run(connection: Connection, statement: str) -> list[Any]:
+def run(connection: DatabaseConnection, statement: str) -> list[Any]:
     connection.deadline += 3600
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
-def test_each_statement_is_prepared_once(connection: Connection, write: Callable[[], None]) -> None:
+def test_each_statement_is_prepared_once(
+    connection: DatabaseConnection, write: Callable[[], None]
+) -> None:
     for _ in range(5):
         write()
     plans = "SELECT generic_plans + custom_plans AS plans FROM pg_prepared_statements"
@@ -52,7 +54,7 @@ def test_each_statement_is_prepared_once(connection: Connection, write: Callable
 
 
 def test_statements_that_another_backend_does_not_know_are_prepared_again(
-    app: Flask, connection: Connection, write: Callable[[], None]
+    app: Flask, connection: DatabaseConnection, write: Callable[[], None]
 ) -> None:
     # As a pooler in transaction mode hands out another backend.
     run(connection, "DEALLOCATE ALL")
@@ -61,7 +63,7 @@ def test_statements_that_another_backend_does_not_know_are_prepared_again(
 
 
 def test_a_statement_that_somebody_else_has_prepared_on_a_backend_is_used(
-    app: Flask, connection: Connection, write: Callable[[], None]
+    app: Flask, connection: DatabaseConnection, write: Callable[[], None]
 ) -> None:
     connection._prepared.clear()
     write()
@@ -69,7 +71,7 @@ def test_a_statement_that_somebody_else_has_prepared_on_a_backend_is_used(
 
 
 def test_a_changed_table_is_planned_again(
-    connection: Connection, write: Callable[[], None], sql: Sql
+    connection: DatabaseConnection, write: Callable[[], None], sql: Sql
 ) -> None:
     sql("ALTER TABLE interviews ADD note text")
     write()

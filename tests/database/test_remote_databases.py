@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.config import ROOT
-from app.database.schema import is_near
+from app.database.hosts import is_near
 
 REMOTE = [
     "203.0.113.7",
@@ -96,7 +96,7 @@ def test_debug_reset_is_forbidden_if_libpq_has_been_sent_elsewhere(
 ) -> None:
     # PGHOSTADDR and service files are not in the settings, only in what libpq has used.
     before = sql("SELECT count(*), max(id) FROM interviews")
-    monkeypatch.setattr("app.database.schema.is_near", lambda database: "dsn" in database)
+    monkeypatch.setattr("app.database.hosts.is_near", lambda database: "dsn" in database)
     assert app.test_client().get("/api/debug/reset").status_code == 403
     assert sql("SELECT count(*), max(id) FROM interviews") == before
 

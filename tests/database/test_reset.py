@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask import Flask
 
-from app.database import pool, schema
+from app.database import schema
+from app.database.connection import DatabaseConnection
 from tests.support.database import Sql
 from tests.support.project import Run, assert_failed
 from tests.support.server import free_port
@@ -59,7 +60,7 @@ def test_reset_restores_the_seed(
     ],
 )
 def test_a_reset_waits_for_readers_and_writers_without_deadlock(
-    sql: Sql, app_of: Callable[[str], Flask], other: pool.Connection, first: str, second: str
+    sql: Sql, app_of: Callable[[str], Flask], other: DatabaseConnection, first: str, second: str
 ) -> None:
     app = app_of("test")
     with app.app_context():

@@ -12,7 +12,8 @@ import psycopg2
 import pytest
 from flask import Flask
 
-from app.database import pool, schema
+from app.database import schema
+from app.database.connection import DatabaseConnection, connect
 from tests.support.database import Sql, connected
 from tests.support.waiting import wait_for
 
@@ -64,9 +65,9 @@ def old(app: Flask, sql: Sql) -> Sql:
 
 
 @pytest.fixture
-def other(database_url: str) -> Iterator[pool.Connection]:
+def other(database_url: str) -> Iterator[DatabaseConnection]:
     """Somebody else's connection, in an open transaction."""
-    with closing(pool.connect({"dsn": database_url}, statement_timeout=30)) as connection:
+    with closing(connect({"dsn": database_url}, statement_timeout=30)) as connection:
         connection.deadline += 3600
         connection.autocommit = False
         yield connection
@@ -117,7 +118,7 @@ def test_drop_leaves_nothing_of_an_old_schema(old: Sql) -> None:
 
 
 def test_a_locked_table_leaves_the_old_triggers_in_place(
-    old: Sql, other: pool.Connection, database_url: str
+    old: Sql, other: DatabaseConnection, database_url: str
 ) -> None:
     with other.cursor() as cursor, connected(database_url) as run:
         cursor.execute("SELECT * FROM interviews")
@@ -138,7 +139,7 @@ def test_a_locked_table_leaves_the_old_triggers_in_place(
     ],
 )
 def test_create_waits_for_readers_and_writers_and_does_not_deadlock(
-    app: Flask, old: Sql, other: pool.Connection, first: str, second: str
+    app: Flask, old: Sql, other: DatabaseConnection, first: str, second: str
 ) -> None:
     def prepare() -> float:
         started = time.monotonic()

@@ -58,6 +58,7 @@ def test_the_api_listens_on_both_loopback_addresses(dev: Dev) -> None:
 
 
 def test_the_summary_says_how_to_reset(dev: Dev) -> None:
+    assert dev.value("Reset") == f"curl {dev.api}/api/debug/reset"
     assert get(dev.value("Reset").removeprefix("curl ")) == "Database Reset"
 
 
@@ -76,7 +77,7 @@ def test_open_shows_the_client_in_a_browser(dev: Dev) -> None:
 
 
 def test_a_client_that_may_not_call_the_api_is_announced(dev: Dev) -> None:
-    dev.wait_for(f"CORS_ORIGINS does not have {dev.value('Client')}")
+    dev.wait_for(f"CORS_ORIGINS does not include {dev.value('Client')}")
 
 
 def test_the_reference_is_served_offline_and_asks_this_api(dev: Dev) -> None:
@@ -145,6 +146,7 @@ def test_a_port_in_use_is_refused_with_a_hint(checkout: Checkout) -> None:
     assert "PORT=" in dev.output
 
 
+@pytest.mark.usefixtures("data")
 def test_it_starts_again_when_code_sql_or_env_change(checkout: Checkout) -> None:
     with Dev(checkout) as dev:
         dev.wait_until_ready()

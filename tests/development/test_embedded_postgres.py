@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,14 +15,16 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from app.database import pool
+from app.database.connection import connect
 from bin import embedded_postgres
 from bin.embedded_postgres import NotStarted, running
 from tests.support.development import ROOT, eventually
 
+CopyData = Callable[[Path], None]
+
 
 def ask(url: str, statement: str) -> str:
-    with closing(pool.connect({"dsn": url})) as connection, connection.cursor() as cursor:
+    with closing(connect({"dsn": url})) as connection, connection.cursor() as cursor:
         cursor.execute(statement)
         row = cursor.fetchone()
         return str(row[0]) if row else ""
@@ -44,8 +47,9 @@ def test_it_runs_in_a_folder_of_any_name_and_keeps_its_data(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["long" * 30, "co,mma 'quote' %20"], ids=["long", "odd"])
 def test_it_runs_with_any_temporary_folder_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, copy_data: CopyData, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    copy_data(tmp_path / "data")
     temporary = tmp_path / name
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
@@ -66,6 +70,14 @@ def test_it_opens_no_folder_to_others(tmp_path: Path) -> None:
     assert (permissions(tmp_path), permissions(outer)) == before
 
 
+def _link_or_copy(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk
+        shutil.copy2(source, target)
+    return target
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
 def test_root_may_keep_everything_in_a_folder_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -75,7 +87,9 @@ def test_root_may_keep_everything_in_a_folder_of_its_own(
     outer.mkdir(mode=0o700)
     # The programs find their libraries in the folder next to the package's.
     for name in (package.name, f"{package.name}.libs"):
-        shutil.copytree(package.with_name(name), outer / name, symlinks=True)
+        shutil.copytree(
+            package.with_name(name), outer / name, symlinks=True, copy_function=_link_or_copy
+        )
     programs = outer / embedded_postgres.program("postgres").parent.relative_to(package.parent)
     monkeypatch.setattr("bin.embedded_postgres.program", lambda name: programs / name)
     with running(outer / "data") as url:
@@ -84,8 +98,9 @@ def test_root_may_keep_everything_in_a_folder_of_its_own(
 
 
 def test_settings_of_the_environment_do_not_reach_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, copy_data: CopyData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    copy_data(tmp_path / "data")
     for name, value in [("PGPORT", "1"), ("PGHOST", "203.0.113.1"), ("PGDATA", "/x")]:
         monkeypatch.setenv(name, value)
     with running(tmp_path / "data", settings={"work_mem": "1MB"}) as url:
@@ -121,6 +136,6 @@ def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     sockets = Path(parse_dsn(killed.stdout.strip())["host"])
     eventually(lambda: not sockets.exists())
     with pytest.raises(psycopg2.OperationalError):
-        pool.connect({"dsn": killed.stdout.strip()})
+        connect({"dsn": killed.stdout.strip()})
     with running(tmp_path) as url:
         assert ask(url, "SELECT 1") == "1"

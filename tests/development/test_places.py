@@ -22,6 +22,7 @@ def test_it_runs_in_a_folder_of_any_name(checkout_at: MakeCheckout) -> None:
         dev.wait_until_ready()
 
 
+@pytest.mark.usefixtures("data")
 def test_it_runs_when_moved_through_a_symlink_from_elsewhere_with_cdpath_set(
     checkout: Checkout, tmp_path: Path
 ) -> None:

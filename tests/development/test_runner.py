@@ -43,7 +43,7 @@ def test_it_checks_with_ruff_mypy_and_pytest_in_parallel(
     checkout: Checkout, tools: list[str]
 ) -> None:
     test = "def test_it(worker_id): assert worker_id != 'master'\n"
-    ran = run_tests(checkout, test, "-n1", "-k", "it")
+    ran = run_tests(checkout, test, "-n1", "--cov", "-k", "it")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     ran_by_python = Path(tools[0]).read_text().splitlines()
     commands = [line for line in ran_by_python if line.startswith("-m")]
@@ -63,7 +63,7 @@ def test_it(tmp_path):
     tempfile.mkstemp()
     {outcome}
 """
-    ran = run_tests(checkout, test, "-n0", "--no-cov")
+    ran = run_tests(checkout, test, "-n0")
     assert (ran.returncode == 0) == (outcome == "pass")
     assert checkout.is_clean()
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.development import Checkout, Dev, eventually
 
+pytestmark = pytest.mark.usefixtures("data")
+
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_stops_everything(checkout: Checkout, signal_number: signal.Signals) -> None:

@@ -29,7 +29,8 @@ MAY_IMPORT = {
     # To map the database's exceptions to responses, and for nothing else.
     "http": {"database.errors", "logs"},
     "logs": {"config"},
-    "config": set(),
+    "config": {"setting_parsers"},
+    "setting_parsers": set(),
 }
 SERVERS = {"gunicorn", "gevent", "greenlet"}
 

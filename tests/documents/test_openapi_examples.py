@@ -141,6 +141,11 @@ def test_settings_lead_to_the_example(
     assert client.open(path, method=method).json == shown(name)
 
 
+@pytest.fixture(scope="module")
+def server(serve_module: Any) -> Any:
+    return serve_module()
+
+
 @pytest.mark.parametrize(
     ("name", "head"),
     [
@@ -149,8 +154,8 @@ def test_settings_lead_to_the_example(
         ("HeadersTooLarge", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: %s\r\n\r\n" % (b"a" * 20_000)),
     ],
 )
-def test_a_request_that_is_refused_gets_the_example(serve: Any, name: str, head: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", serve().port), 5) as connection:
+def test_a_request_that_is_refused_gets_the_example(server: Any, name: str, head: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
         connection.sendall(head)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert json.loads(received.partition(b"\r\n\r\n")[2]) == shown(name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 from app import create_app
 from app.database import schema
+from tests.support import tools
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,8 +25,7 @@ def environ(database_url: str) -> dict[str, str]:
 
 
 def test_every_command_prints_what_is_shown(serve: Any, environ: dict[str, str]) -> None:
-    if not shutil.which("curl") and not os.environ.get("CI"):
-        pytest.skip("curl is not on PATH")
+    tools.program("curl")
     with create_app(environ).app_context():
         schema.reset()
     server = serve()

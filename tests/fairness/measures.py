@@ -13,19 +13,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from tests.fairness.attackers import HANDSHAKE
 from tests.support.http import booking
+from tests.support.pace import slowdown
 from tests.support.server import Server
 
 ATTACKERS = Path(__file__).with_name("attackers.py")
 # An attack ends by itself after this; a test that passes ends it earlier.
 ATTACK_SECONDS = 8.0
 # A request without a response by then counts as one of this length.
-NO_RESPONSE_SECONDS = 4.0
+NO_RESPONSE_SECONDS = 6.0
+MEASUREMENTS = 3
 GOING_AWAY = b"\x88\x02" + (1001).to_bytes(2, "big")
 
 
@@ -52,14 +56,30 @@ class Cost:
             f" {len(self.failures)} failures {failures}"
         )
 
-    def check(self) -> None:
-        """Fail if it is more than is promised."""
-        assert not self.failures, str(self)
-        assert self.slowest_request < 1.0, str(self)
-        assert self.slowest_booking < 3.0, str(self)
-        assert self.memory < 60.0, str(self)
-        assert self.stop < 5.0, str(self)
-        assert self.sockets_closed, str(self)
+    def keeps_promises(self, slowdown: float = 1.0) -> bool:
+        """Whether it is no more than is promised, on a machine that many times slower."""
+        return (
+            not self.failures
+            and self.slowest_request < 1.0 * slowdown
+            and self.slowest_booking < 3.0 * slowdown
+            and self.memory < 60.0
+            and self.stop < 5.0 * slowdown
+            and self.sockets_closed
+        )
+
+
+def must_keep_promises(measure: Callable[[], Cost]) -> None:
+    """Fail if others have to bear more than is promised.
+
+    Other programs on the machine can stall any one measurement, so it is repeated. A client
+    that freezes a worker does so each time.
+    """
+    for _ in range(MEASUREMENTS):
+        cost = measure()
+        print(f"\n{cost}")
+        if cost.keeps_promises() or cost.keeps_promises(slowdown()):
+            return
+    pytest.fail(str(cost))
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.fairness.attackers import LISTENERS
-from tests.fairness.measures import Bystanders, attackers
+from tests.fairness.measures import Bystanders, Cost, attackers, must_keep_promises
 from tests.support.http import ask
+from tests.support.pace import slowdown
 from tests.support.server import Server
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -47,25 +48,31 @@ def test_one_statement_that_changes_many_interviews_keeps_nobody_waiting(
 ) -> None:
     add_appointments(sql, interviews)
     server = serve()
-    with (
-        closing(Bystanders(server, lists=["/api/interviewers"])) as bystanders,
-        attackers(server, "listeners", sockets // LISTENERS),
-        bystanders.measuring() as cost,
-    ):
-        sql("UPDATE interviews SET student = 'Bob' WHERE appointment_id >= 1000")
-        sql("UPDATE interviewers SET name = 'Renamed' WHERE id = 1")
-        started = time.monotonic()
-        while b"Renamed" not in ask(server, "GET", "/api/interviewers").body:
-            time.sleep(0.02)
-        seen_after = time.monotonic() - started
-        time.sleep(2)
-    print(f"\n{cost}, the edit was seen after {seen_after:.2f} s")
-    assert seen_after < 1.5
-    if interviews * sockets > 10_000_000:
-        # So many frames take longer, in order; nobody else notices.
-        cost.slowest_booking = 0
-        cost.failures = [failure for failure in cost.failures if "not received" not in failure]
-    cost.check()
+
+    def measure() -> Cost:
+        with (
+            closing(Bystanders(server, lists=["/api/interviewers"])) as bystanders,
+            attackers(server, "listeners", sockets // LISTENERS),
+            bystanders.measuring() as cost,
+        ):
+            name = f"Renamed at {time.monotonic()}"
+            sql(f"UPDATE interviews SET student = '{name}' WHERE appointment_id >= 1000")
+            sql(f"UPDATE interviewers SET name = '{name}' WHERE id = 1")
+            started = time.monotonic()
+            while name.encode() not in ask(server, "GET", "/api/interviewers").body:
+                time.sleep(0.02)
+            seen_after = time.monotonic() - started
+            time.sleep(2)
+        print(f"\nThe edit was seen after {seen_after:.2f} s")
+        if seen_after >= 1.5 * slowdown():
+            cost.failures.append(f"the edit was seen after {seen_after:.2f} s")
+        if interviews * sockets > 10_000_000:
+            # So many frames take longer, in order; nobody else notices.
+            cost.slowest_booking = 0
+            cost.failures = [text for text in cost.failures if "not received" not in text]
+        return cost
+
+    must_keep_promises(measure)
 
 
 def test_bookings_of_a_long_week_with_compressed_readers_keep_nobody_waiting(
@@ -73,27 +80,34 @@ def test_bookings_of_a_long_week_with_compressed_readers_keep_nobody_waiting(
 ) -> None:
     add_appointments(sql, LONG_WEEK)
     server = serve()
-    with (
-        closing(Bystanders(server, lists=["/api/interviewers"])) as bystanders,
-        attackers(server, "bookings", 4),
-        attackers(server, "compressed lists", 1),
-        bystanders.measuring() as cost,
-    ):
-        time.sleep(3)
-    print(f"\n{cost}")
-    cost.check()
+
+    def measure() -> Cost:
+        with (
+            closing(Bystanders(server, lists=["/api/interviewers"])) as bystanders,
+            attackers(server, "bookings", 4),
+            attackers(server, "compressed lists", 1),
+            bystanders.measuring() as cost,
+        ):
+            time.sleep(3)
+        return cost
+
+    must_keep_promises(measure)
 
 
 def test_long_lists_that_nobody_reads_cost_bounded_memory(
     app: object, serve: Callable[..., Server], sql: Sql
 ) -> None:
     add_appointments(sql, LONG_WEEK)
-    server = serve()
-    with (
-        closing(Bystanders(server, lists=["/api/interviewers"])) as bystanders,
-        attackers(server, "responses that nobody reads", 4),
-        bystanders.measuring() as cost,
-    ):
-        time.sleep(4)
-    print(f"\n{cost}")
-    cost.check()
+
+    def measure() -> Cost:
+        server = serve()
+        with (
+            closing(Bystanders(server, lists=["/api/interviewers"])) as bystanders,
+            attackers(server, "responses that nobody reads", 4),
+            bystanders.measuring() as cost,
+        ):
+            time.sleep(4)
+        server.stop()
+        return cost
+
+    must_keep_promises(measure)

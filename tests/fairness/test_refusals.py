@@ -17,6 +17,7 @@ from tests.fairness.attackers import HANDSHAKE
 from tests.support.database import reseed
 from tests.support.development import ROOT, free_port
 from tests.support.http import ask
+from tests.support.pace import slowdown
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
@@ -97,6 +98,6 @@ def test_more_workers_than_the_shared_memory_has_room_for_are_refused_and_nothin
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: server.log.count("listening for changes") >= 5)
         assert ask(server, "GET", "/api/days").status == 200
-        assert server.stop() < 5
+        assert server.stop() < 5 * slowdown()
     finally:
         server.stop()

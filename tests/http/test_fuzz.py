@@ -37,7 +37,7 @@ st = tools.package("hypothesis.strategies")
 @pytest.mark.parametrize(
     ("seeds", "examples"),
     [
-        pytest.param(1, 20, id="short"),
+        pytest.param(1, 8, id="short"),
         # In turns: schemathesis keeps what it has sent, and collecting that takes seconds.
         pytest.param(12, 1200, id="long", marks=pytest.mark.slow),
     ],
@@ -144,7 +144,7 @@ MESSAGES = st.builds(
 
 EXAMPLES = pytest.mark.parametrize(
     "examples",
-    [pytest.param(300, id="short"), pytest.param(20_000, id="long", marks=pytest.mark.slow)],
+    [pytest.param(120, id="short"), pytest.param(20_000, id="long", marks=pytest.mark.slow)],
 )
 
 

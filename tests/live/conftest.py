@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app import create_app
-from app.database import schema
-from tests.support.database import Sql
-from tests.support.http import ask
+from tests.support.database import Sql, refill, reseed
 from tests.support.server import Serve, Server
 from tests.support.websocket import (
     MARKED,
@@ -16,18 +14,21 @@ from tests.support.websocket import (
 
 
 @pytest.fixture(scope="module")
-def shared(serve_module: Serve) -> Server:
+def shared(tables: None, serve_module: Serve) -> Server:
     """The real server, shared by the tests that do not disturb it."""
-    server = serve_module()
-    assert ask(server, "GET", "/api/debug/reset").status == 200
-    return server
+    return serve_module()
+
+
+@pytest.fixture(scope="module")
+def tables(database_url: str) -> None:
+    """The tables, which no test changes."""
+    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
 
 
 @pytest.fixture
-def seeded(environ: dict[str, str], sql: Sql) -> None:
+def seeded(tables: None, sql: Sql) -> None:
     """A freshly seeded database, with the appointment for marks."""
-    with create_app(environ).app_context():
-        schema.reset()
+    refill(sql)
     sql(f"INSERT INTO appointments VALUES ({MARKED}, 'now', 1)")
     sql(f"INSERT INTO interviews VALUES (DEFAULT, 'mark', 1, {MARKED})")
 

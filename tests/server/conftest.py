@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.database import Sql
-from tests.support.project import ROOT, finish, release
+from app import create_app
+from tests.support.database import reseed
 
 
 @pytest.fixture
-def prepared(environ: dict[str, str], sql: Sql) -> None:
-    """The test seed, as the release command makes it."""
-    sql((ROOT / "db/schema/drop.sql").read_text())
-    assert finish(release(environ))[0] == 0
+def prepared(environ: dict[str, str]) -> None:
+    """A freshly seeded database."""
+    reseed(create_app(environ))

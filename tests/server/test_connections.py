@@ -34,7 +34,7 @@ def test_a_server_holds_no_more_connections_than_its_workers_pools_and_listeners
             threads.start(load.on_new_connections)
         for _ in range(4):
             before = len(load.statuses)
-            wait_for(lambda: len(load.statuses) > before + 200)  # noqa: B023
+            wait_for(lambda: len(load.statuses) > before + 60)  # noqa: B023
             sql(
                 "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -112,20 +112,21 @@ def _heroku(folder: Path, programs: Path) -> Iterator[str]:
     run(programs / "pg_ctl", "-w", "-D", data, "-m", "immediate", "stop")
 
 
-@pytest.mark.parametrize("url", ["{}", "{}?sslmode=disable"])
 def test_on_heroku_connections_use_tls_and_fit_into_20_also_while_dynos_overlap(
-    serve: Serve, heroku_postgres: str, url: str
+    serve: Serve, heroku_postgres: str
 ) -> None:
-    heroku = {"DATABASE_URL": url.format(heroku_postgres), "DYNO": "web.1", "APP_ENV": "test"}
+    heroku = {"DATABASE_URL": heroku_postgres, "DYNO": "web.1", "APP_ENV": "test"}
     code, said = finish(release(heroku))
     assert code == 0, said
-    dynos = [serve(**heroku) for _ in range(2)]
+    # What the URL says of TLS does not matter.
+    urls = [heroku_postgres, f"{heroku_postgres}?sslmode=disable"]
+    dynos = [serve(**{**heroku, "DATABASE_URL": url}) for url in urls]
     with Threads() as threads:
         loads = [Load(dyno, threads) for dyno in dynos]
         for load in loads:
             for _ in range(12):
                 threads.start(load.on_new_connections)
-        wait_for(lambda: all(len(load.statuses) > 100 for load in loads), 30)
+        wait_for(lambda: all(len(load.statuses) > 50 for load in loads), 30)
         # A person's psql, and the release command of the next deploy.
         with connected(heroku_postgres, sslmode="require") as run:
             ((count, is_all_tls),) = run(

@@ -13,13 +13,14 @@ from gunicorn.config import Config
 from app import create_app
 from app.server.fast_path import FastPath, RenderedResponse
 from app.server.plain_request import PlainRequestParser
+from tests.support import tools
 from tests.support.database import reseed
 from tests.support.http import ask
 from tests.support.lists import PATHS
 from tests.support.server import Serve, Server
 
-hypothesis: Any = pytest.importorskip("hypothesis")
-st = pytest.importorskip("hypothesis.strategies")
+hypothesis = tools.package("hypothesis")
+st = tools.package("hypothesis.strategies")
 
 ALLOWED = "https://a.example"
 BOOKING = b'{"interview":{"student":"Ada","interviewer":2}}'

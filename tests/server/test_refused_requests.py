@@ -8,8 +8,9 @@ import time
 import pytest
 from flask import Flask
 
+from app import create_app
 from tests.support import short_timeouts
-from tests.support.database import Sql
+from tests.support.database import Sql, reseed
 from tests.support.http import ask, send_bytes
 from tests.support.problems import assert_open_to_browsers, assert_problem
 from tests.support.server import Serve, Server
@@ -18,11 +19,10 @@ GOOD = b'{"interview":{"student":"Ada","interviewer":2}}'
 
 
 @pytest.fixture(scope="module")
-def server(serve_module: Serve) -> Server:
+def server(serve_module: Serve, database_url: str) -> Server:
     """The real server, one for all requests that it refuses."""
-    server = serve_module()
-    assert ask(server, "GET", "/api/debug/reset").status == 200
-    return server
+    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
+    return serve_module()
 
 
 def get(*lines: bytes) -> bytes:

@@ -27,7 +27,7 @@ def test_a_stop_under_load_completes_every_accepted_request(serve: Serve, prepar
         load = Load(server, threads)
         for _ in range(16):
             threads.start(load.on_one_connection)
-        wait_for(lambda: len(load.statuses) > 100)
+        wait_for(lambda: len(load.statuses) > 50)
         workers = server.workers
         seconds = server.stop()
         threads.join()
@@ -62,7 +62,7 @@ def test_a_stop_resets_no_connection_that_was_opened_before_the_listener_closed(
     with Threads() as threads:
         for _ in range(12):
             threads.start(ask_on_new_connections)
-        wait_for(lambda: len(responses) > 100)
+        wait_for(lambda: len(responses) > 50)
         server.stop()
     assert resets == []
     assert set(responses) == {b"HTTP/1.1 200"}
@@ -94,12 +94,12 @@ def test_a_reload_under_load_drops_nothing(serve: Serve, prepared: None) -> None
             threads.start(load.on_new_connections)
         for _ in range(6):
             threads.start(load.on_kept_connections)
-        wait_for(lambda: len(load.statuses) > 100)
+        wait_for(lambda: len(load.statuses) > 50)
         old = set(server.workers)
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: len(server.workers) == 2 and not old & set(server.workers))
         before = len(load.statuses)
-        wait_for(lambda: len(load.statuses) > before + 100)
+        wait_for(lambda: len(load.statuses) > before + 50)
     assert load.dropped == []
     assert set(load.statuses) <= {200, 204}
 

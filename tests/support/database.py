@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 from flask import Flask
 
 from app.cache import data_version
-from app.database import pool, schema
+from app.database import schema
+from app.database.connection import connect
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 Tables = Callable[[], dict[str, list[tuple[Any, ...]]]]
@@ -36,7 +37,7 @@ def as_url(parts: Mapping[str, Any]) -> str:
 def connected(url: str, **options: str) -> Iterator[Sql]:
     """Run statements as somebody in `psql` would; the function returns the rows."""
     database = {"dsn": url, **options}
-    with closing(pool.connect(database, statement_timeout=30)) as connection:
+    with closing(connect(database, statement_timeout=30)) as connection:
         connection.deadline += 3600
 
         def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -51,4 +52,22 @@ def reseed(app: Flask) -> None:
     """Seed the database afresh, and drop what the test before left in the cache."""
     with app.app_context():
         schema.reset()
+    data_version.changed()
+
+
+EMPTY = """
+    DELETE FROM interviews;
+    DELETE FROM available_interviewers;
+    DELETE FROM appointments;
+    DELETE FROM days;
+    DELETE FROM interviewers;
+    SELECT setval(oid::regclass, 1, false)
+    FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'
+"""
+
+
+def refill(sql: Sql) -> None:
+    """Bring back the test seed; quicker than `reseed`, for tests that only change rows."""
+    sql(f"{EMPTY}; {(schema.SCHEMA / 'test.sql').read_text(encoding='utf-8')}")
     data_version.changed()

@@ -6,7 +6,7 @@ from flask import Flask
 
 from app import create_app
 from app.database.change_listener import Subscriber
-from app.database.pool import Connection
+from app.database.connection import DatabaseConnection
 from tests.support.database import connected
 
 
@@ -17,7 +17,7 @@ class Meddler(Subscriber):
         self._url = url
         self._turn = 0
 
-    def compare(self, connection: Connection) -> int:
+    def compare(self, connection: DatabaseConnection) -> int:
         self._turn += 1
         with connected(self._url) as run:
             for state in ("older", "newer"):

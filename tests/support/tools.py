@@ -27,9 +27,10 @@ def package(name: str) -> Any:
         skip(f"needs {name}: pip install -r requirements-dev.txt")
 
 
-def program(name: str) -> str:
-    """Return the path of a program on PATH."""
-    return shutil.which(name) or skip(f"needs {name} on PATH")
+def program(*names: str) -> str:
+    """Return the path of a program on PATH; takes the names that it may have."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or skip(f"needs {' or '.join(names)} on PATH")
 
 
 def postgres_program(name: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import tools
 from tests.support.project import ROOT
 
 LEFT_OUT = shutil.ignore_patterns(
@@ -31,7 +32,7 @@ class Copy:
         self._path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         for program in ("git", "perl", "ruff"):
             if not shutil.which(program, path=self._path):
-                pytest.skip(f"{program} is not installed")
+                tools.skip(f"needs {program} on PATH")
         shutil.copytree(ROOT, folder, ignore=LEFT_OUT, symlinks=True)
         (folder / ".venv").symlink_to(sys.prefix)
         self.run("git init -q")

@@ -1,0 +1,156 @@
+"""A COMMIT without a reply: its outcome is found out, and no lock remains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.database.connection import REPLY_TIMEOUT, connect
+from tests.support.database import Sql, connected
+from tests.support.http import booking
+from tests.support.postgres import Postgres
+from tests.support.proxy import Proxy
+from tests.support.server import free_port
+from tests.support.threads import Threads
+from tests.support.waiting import wait_for
+
+PATH = "/api/appointments/2"
+FREE = {"If-None-Match": "*"}
+
+
+@pytest.fixture
+def behind(app: Flask, proxy: Proxy) -> Iterator[FlaskClient]:
+    """A client of an application behind a faulty network, with one connection."""
+    environ = {"DATABASE_URL": proxy.url, "APP_ENV": "test", "DB_POOL_SIZE": "1"}
+    behind = create_app(environ)
+    yield behind.test_client()
+    behind.extensions["change_listener"].stop()
+
+
+@contextmanager
+def within_five_seconds() -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < 5
+
+
+def test_a_commit_whose_reply_never_comes_was_made(
+    behind: FlaskClient, proxy: Proxy, sql: Sql
+) -> None:
+    proxy.hold_reply(b"COMMIT")
+    with within_five_seconds():
+        assert behind.put(PATH, json=booking("Ada"), headers=FREE).status_code == 204
+    assert proxy.count(b"COMMIT") == 1
+    assert sql("SELECT student FROM interviews WHERE appointment_id = 2") == [("Ada",)]
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_a_commit_that_never_arrives_is_repeated_when_its_transaction_has_ended(
+    behind: FlaskClient, proxy: Proxy, sql: Sql, hangs_up: bool
+) -> None:
+    proxy.hold(b"COMMIT", hangs_up=hangs_up)
+    with within_five_seconds():
+        assert behind.put(PATH, json=booking("Ada"), headers=FREE).status_code == 204
+    assert proxy.count(b"COMMIT") == 2
+    assert sql("SELECT student FROM interviews WHERE appointment_id = 2") == [("Ada",)]
+
+
+def test_a_commit_that_arrives_a_second_later_was_made(behind: FlaskClient, proxy: Proxy) -> None:
+    commit = proxy.hold(b"COMMIT", hangs_up=True)
+    statuses: list[int] = []
+    with Threads() as threads:
+        threads.start(lambda: statuses.append(behind.put(PATH, json=booking("Ada")).status_code))
+        assert commit.reached.wait(5)
+        time.sleep(1)
+        commit.passes.set()
+    assert statuses == [204]
+    assert proxy.count(b"COMMIT") == 1
+
+
+def test_a_read_waits_longer_for_a_connection_than_a_silent_write_keeps_it(
+    behind: FlaskClient, proxy: Proxy
+) -> None:
+    reply = proxy.hold_reply(b"COMMIT")
+    with Threads() as threads:
+        threads.start(lambda: behind.put(PATH, json=booking("Ada")))
+        assert reply.reached.wait(5)
+        with within_five_seconds():
+            assert behind.application.test_client().get("/api/days").status_code == 200
+
+
+def test_a_machine_that_vanishes_leaves_no_lock(client: FlaskClient, proxy: Proxy) -> None:
+    vanished = connect({"dsn": proxy.url})
+    with vanished.cursor() as cursor:
+        cursor.execute("BEGIN; DELETE FROM interviews WHERE appointment_id = 1")
+
+    def edit() -> bool:
+        return client.put("/api/appointments/1", json=booking("Ada")).status_code == 204
+
+    started = time.monotonic()
+    wait_for(edit, 5)
+    assert time.monotonic() - started < 2 * REPLY_TIMEOUT
+    vanished.close()
+
+
+def test_postgresql_notices_that_a_machine_has_vanished(short_path: Any) -> None:
+    with Postgres(short_path / "data").running() as postgres:
+        postgres.control("stop")
+        port = free_port()
+        postgres.control("start", "-o", f"-h 127.0.0.1 -p {port} -k {postgres.folder}")
+        with connected(f"postgresql://postgres@127.0.0.1:{port}/postgres") as sql:
+            settings = dict(
+                sql("SELECT name, setting::int FROM pg_settings WHERE name LIKE 'tcp_%'")
+            )
+        assert settings["tcp_keepalives_idle"] <= 60
+        assert settings["tcp_keepalives_interval"] * settings["tcp_keepalives_count"] <= 60
+        assert 0 < settings["tcp_user_timeout"] <= 60_000
+
+
+LOCKS = {
+    # A PUT keeps the interviewer from being deleted, and waits for the interview.
+    "PUT": (
+        "UPDATE interviews SET student = 'Eve' WHERE appointment_id = 1",
+        "DELETE FROM interviewers WHERE id = 2",
+    ),
+    # A DELETE keeps the appointments from being locked, and waits for the interviews.
+    "DELETE": ("LOCK interviews IN SHARE MODE", "LOCK appointments"),
+}
+
+
+@pytest.mark.parametrize("method", LOCKS)
+def test_a_write_that_loses_a_deadlock_is_repeated(
+    client: FlaskClient, sql: Sql, database_url: str, method: str
+) -> None:
+    first, second = LOCKS[method]
+    statuses: list[int] = []
+
+    def write() -> None:
+        json = booking("Ada", 2) if method == "PUT" else None
+        response = client.open(
+            "/api/appointments/1", method=method, json=json, headers={"If-Match": "*"}
+        )
+        statuses.append(response.status_code)
+
+    before = deadlocks(sql)
+    with connected(database_url) as other, Threads() as threads:
+        other(f"BEGIN; {first}")
+        with within_five_seconds():
+            threads.start(write)
+            wait_for(lambda: sql("SELECT FROM pg_locks WHERE NOT granted"))
+            # The write has waited for longer, so PostgreSQL cancels it.
+            other(second)
+            other("ROLLBACK")
+    assert statuses == [204]
+    wait_for(lambda: deadlocks(sql) == before + 1)
+
+
+def deadlocks(sql: Callable[..., Any]) -> int:
+    ((count,),) = sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return int(count)

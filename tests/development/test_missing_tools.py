@@ -1,0 +1,32 @@
+"""Tests that need what a machine lacks are skipped, with a reason; in CI they fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import tools
+from tests.support.project import ROOT
+
+
+def test_without_a_program_or_package_a_test_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="needs no-such-program or neither on PATH"):
+        tools.program("no-such-program", "neither")
+    with pytest.raises(pytest.skip.Exception, match="needs no_such_package: pip install"):
+        tools.package("no_such_package")
+
+
+def test_in_ci_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="needs no-such-program on PATH; with CI set"):
+        tools.program("no-such-program")
+
+
+@pytest.mark.parametrize("name", ["skip(", "importorskip"])
+def test_no_test_is_skipped_in_another_way(name: str) -> None:
+    by_itself = [
+        str(path.relative_to(ROOT))
+        for path in ROOT.glob("tests/**/*.py")
+        if f"pytest.{name}" in path.read_text(encoding="utf-8")
+    ]
+    assert by_itself == (["tests/support/tools.py"] if name == "skip(" else [])
