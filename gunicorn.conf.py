@@ -17,9 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from app.cache import data_version
 from app.config import ConfigError, read_settings
 from app.database.connection import DatabaseConnection
-from app.logs import LOGGING
+from app.logs.records import LOGGING
+from app.server.gunicorn_path import Logger
 from app.server.socket_wait import wait_until_ready
-from app.server.worker import Logger, Worker
+from app.server.worker import Worker
 
 try:
     settings = read_settings()
@@ -39,7 +40,10 @@ worker_connections = 10_000
 soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
 highest = 10_240 if hard_limit == resource.RLIM_INFINITY else hard_limit
 if soft_limit != resource.RLIM_INFINITY:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft_limit, highest), hard_limit))
+    soft_limit = max(soft_limit, highest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft_limit, hard_limit))
+    # The worker itself needs about 30 files, besides its connections to PostgreSQL.
+    worker_connections = max(1, min(worker_connections, soft_limit - 40 - settings["DB_POOL_SIZE"]))
 
 # Seconds. Heroku's router closes an idle connection after 90. If the server closed it
 # first, the router might send a request on it at the same moment.
@@ -59,9 +63,12 @@ logconfig_dict = LOGGING
 
 
 def on_starting(server: Any) -> None:
-    """Refuse TLS options: the router or proxy in front handles TLS."""
+    """Refuse options of gunicorn that this server does not support."""
     if server.cfg.is_ssl:
         sys.exit("Not started: the server has no TLS; put a proxy in front of it.")
+    if server.cfg.preload_app:
+        # gevent must patch a worker before the application is loaded.
+        sys.exit("Not started: the server cannot preload the application; omit --preload.")
 
 
 def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:

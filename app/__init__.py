@@ -10,17 +10,19 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from app import config, logs
+from app import config
 from app.api import appointments, days, debug, interviewers
 from app.cache import data_version
 from app.cache.middleware import CacheMiddleware
 from app.database import commands, statements
 from app.database.change_listener import ChangeListener
-from app.http import errors, paths
+from app.http import errors
+from app.http.application import Application
 from app.http.response_headers import ResponseHeadersMiddleware
 from app.http.responses import cacheable_paths
 from app.live.broadcaster import Broadcaster
 from app.live.middleware import WebSocketMiddleware
+from app.logs import records
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> Flask:
@@ -30,11 +32,10 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     environment, completed from the `.env` files. Raises `config.ConfigError` if a
     setting is invalid.
     """
-    app = Flask(__name__, static_folder=None)
+    app = Application(__name__)
     app.config.from_mapping(config.read_settings(environ))
 
-    logs.configure()
-    paths.init_app(app)
+    records.configure()
     statements.init_app(app, commits=data_version)
     commands.init_app(app)
     errors.init_app(app)

@@ -23,9 +23,8 @@ def read() -> Preconditions:
     A list of tags in `If-None-Match` always passes. A list in `If-Match` always fails, as if
     it required both states at once.
     """
-    if_match, if_none_match = (
-        request.headers.get(name, "").strip() for name in ("If-Match", "If-None-Match")
-    )
-    must_be_booked = "If-Match" in request.headers
-    has_tags = must_be_booked and if_match != "*"
-    return Preconditions(must_be_booked, has_tags or if_none_match == "*")
+    environ = request.environ
+    must_be_booked = "HTTP_IF_MATCH" in environ
+    has_tags = must_be_booked and environ["HTTP_IF_MATCH"].strip() != "*"
+    has_star = environ.get("HTTP_IF_NONE_MATCH", "").strip() == "*"
+    return Preconditions(must_be_booked, must_be_free=has_tags or has_star)

@@ -9,13 +9,20 @@ from __future__ import annotations
 import time
 
 from flask import Blueprint, Response, current_app, request
+from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import InternalServerError
 
 
 def init_blueprint(bp: Blueprint) -> None:
     """Apply `SAVE_DELAY` and `TEST_ERROR` to the writes of a blueprint."""
-    bp.before_request(_fail)
-    bp.after_request(_delay)
+
+    @bp.record
+    def register(state: BlueprintSetupState) -> None:
+        # A hook costs each request some microseconds.
+        if state.app.config["TEST_ERROR"]:
+            state.app.before_request_funcs[bp.name].append(_fail)
+        if state.app.config["SAVE_DELAY"]:
+            state.app.after_request_funcs[bp.name].append(_delay)
 
 
 def _is_write() -> bool:
@@ -23,12 +30,12 @@ def _is_write() -> bool:
 
 
 def _fail() -> None:
-    if current_app.config["TEST_ERROR"] and _is_write():
+    if _is_write():
         time.sleep(current_app.config["SAVE_DELAY"])
         raise InternalServerError("TEST_ERROR is true: every write fails.")
 
 
 def _delay(response: Response) -> Response:
-    if current_app.config["SAVE_DELAY"] and _is_write() and response.status_code < 400:
+    if _is_write() and response.status_code < 400:
         time.sleep(current_app.config["SAVE_DELAY"])
     return response

@@ -1,4 +1,4 @@
-"""HTTP: problem details, JSON bodies, paths, CORS and response headers.
+"""HTTP: Flask, problem details, JSON bodies, CORS and response headers.
 
 Every error response is `application/problem+json`. Every response has a request id,
 security headers and CORS headers. Read `errors` first, then `response_headers`.

@@ -7,6 +7,10 @@ WebSocket handshakes and to malformed requests. Origins are compared as whole st
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 ALLOWED_METHODS = "GET, HEAD, PUT, DELETE, OPTIONS"
 EXPOSED_HEADERS = "ETag, Retry-After, X-Request-ID"
@@ -35,12 +39,25 @@ def response_headers(origin: str | None, origins: Collection[str]) -> list[tuple
     return headers
 
 
-def preflight_headers(requested_headers: str) -> list[tuple[str, str]]:
+def is_preflight(environ: WSGIEnvironment) -> bool:
+    """Return whether a request is a preflight.
+
+    The response is the same on any path: a browser would report a 404 as a CORS error.
+    """
+    return (
+        environ["REQUEST_METHOD"] == "OPTIONS"
+        and "HTTP_ORIGIN" in environ
+        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    )
+
+
+def preflight_headers(environ: WSGIEnvironment) -> list[tuple[str, str]]:
     """Return the additional headers for a preflight. All requested headers are allowed."""
     headers = [
+        ("Allow", ALLOWED_METHODS),
         ("Access-Control-Allow-Methods", ALLOWED_METHODS),
         ("Access-Control-Max-Age", MAX_AGE),
     ]
-    if requested_headers:
-        headers.append(("Access-Control-Allow-Headers", requested_headers))
+    if requested := environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"):
+        headers.append(("Access-Control-Allow-Headers", requested))
     return headers

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import json
-from typing import NoReturn
+from functools import lru_cache
+from typing import TYPE_CHECKING, NoReturn
 
-from flask import request
+from flask import Request, request
 from werkzeug.exceptions import (
     BadRequest,
     ClientDisconnected,
@@ -19,6 +20,10 @@ from werkzeug.exceptions import (
     RequestTimeout,
     UnsupportedMediaType,
 )
+from werkzeug.sansio.utils import get_content_length
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 # The limit of the Node server.
 MAX_BYTES = 100 * 1024
@@ -30,11 +35,13 @@ def read() -> object:
     Integers too large for any column may become floats. Raises the `HTTPException` for
     400, 408, 413 or 415.
     """
-    if not request.is_json:
+    # Each use of `request` and `request.headers` costs a microsecond.
+    environ = request.environ
+    if not _is_json(environ.get("CONTENT_TYPE", "")):
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")
-    body = _read_bytes()
+    body = _read_bytes(environ)
     if not body:
         raise BadRequest("The body is empty; send JSON.")
     try:
@@ -47,12 +54,19 @@ def read() -> object:
         raise BadRequest(f"The body is not JSON: {error}.") from None
 
 
-def _read_bytes() -> bytes:
-    declared = request.content_length
+@lru_cache(maxsize=64)
+def _is_json(content_type: str) -> bool:
+    return Request({"CONTENT_TYPE": content_type}).is_json
+
+
+def _read_bytes(environ: WSGIEnvironment) -> bytes:
+    declared = get_content_length(
+        environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING")
+    )
     if declared is not None and declared > MAX_BYTES:
         raise RequestEntityTooLarge(f"A body may have at most {MAX_BYTES} bytes.")
     try:
-        body = request.environ["wsgi.input"].read(MAX_BYTES + 1 if declared is None else declared)
+        body = environ["wsgi.input"].read(MAX_BYTES + 1 if declared is None else declared)
     except TimeoutError:
         raise RequestTimeout("The body did not arrive in time.") from None
     except (OSError, ValueError) as error:

@@ -1,10 +1,7 @@
-"""The headers of every response: request id, security headers and CORS.
+"""The status line and headers of every response: request id, security headers and CORS.
 
-Only `complete` adds them. The WSGI middleware below calls it, and so does the server
-for responses that it sends without the application.
-
-The middleware also responds to CORS preflights, on any path: a browser would report a
-404 for a preflight as a CORS error.
+Only `complete` adds the headers. The WSGI middleware below calls it, and so does the
+server for responses that it sends without the application.
 """
 
 from __future__ import annotations
@@ -12,9 +9,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from app.http import cors
+from app.http.errors import phrase
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -44,7 +43,9 @@ def complete(
     if scheme == "https":
         # RFC 6797, section 7.2: never over plain HTTP.
         added.append(("Strict-Transport-Security", "max-age=31536000"))
-    return _merge_vary([*headers, *added, *cors.response_headers(origin, origins)])
+    return _merge_vary(
+        [*map(_sort_methods, headers), *added, *cors.response_headers(origin, origins)]
+    )
 
 
 def _merge_vary(headers: Headers) -> Headers:
@@ -53,6 +54,18 @@ def _merge_vary(headers: Headers) -> Headers:
     if len(varying) < 2:
         return headers
     return [header for header in headers if header[0] != "Vary"] + [("Vary", ", ".join(varying))]
+
+
+@cache
+def _with_phrase(status: str) -> str:
+    """Return a status with the phrase of RFC 9110. Werkzeug has others, in capitals."""
+    return f"{status[:3]} {phrase(int(status[:3]))}"
+
+
+def _sort_methods(header: tuple[str, str]) -> tuple[str, str]:
+    """Sort the methods in `Allow`. Werkzeug takes them from a set."""
+    name, value = header
+    return (name, ", ".join(sorted(value.split(", ")))) if name == "Allow" else header
 
 
 class ResponseHeadersMiddleware:
@@ -72,21 +85,9 @@ class ResponseHeadersMiddleware:
                 headers, environ["wsgi.url_scheme"], environ.get("HTTP_ORIGIN"), self.origins
             )
             completed.append(("X-Request-ID", environ["HTTP_X_REQUEST_ID"]))
-            return start_response(status, completed, exc_info)
+            return start_response(_with_phrase(status), completed, exc_info)
 
-        if _is_preflight(environ):
-            allowed = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
-            start(
-                "204 No Content",
-                [("Allow", cors.ALLOWED_METHODS), *cors.preflight_headers(allowed)],
-            )
+        if cors.is_preflight(environ):
+            start("204", cors.preflight_headers(environ))
             return []
         return self.wsgi_app(environ, start)
-
-
-def _is_preflight(environ: WSGIEnvironment) -> bool:
-    return (
-        environ["REQUEST_METHOD"] == "OPTIONS"
-        and "HTTP_ORIGIN" in environ
-        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-    )

@@ -1,5 +1,5 @@
 """gunicorn's worker. No other package imports gunicorn or gevent.
 
 Requests are limited in size and time, so no client can occupy a worker. Read `worker`
-first, then `connection`.
+first, then `client_connection`.
 """

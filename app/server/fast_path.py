@@ -1,165 +1,155 @@
-"""The fast path: serves a cached response without gunicorn's parser and without WSGI.
+"""The fast path: serves plain requests without gunicorn's parser and response.
 
-gunicorn parses HTTP in Python, which takes several times as long as everything else
-that a cached response needs. So the worker looks at a request's head first. If it is
-a plain GET of a path whose cached response is fresh, this module parses it with
-llhttp (Node's parser) and renders the response, byte for byte as gunicorn and the
-middleware would. gunicorn serves every other request, including those that the two
-parsers might read differently.
+It renders a cached response, or else the application's response, byte for byte as
+gunicorn would. It collects the whole response first, so no view can stream one.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Collection, Mapping
 from email.utils import formatdate
 from functools import lru_cache
-from typing import NamedTuple
+from io import BytesIO
+from typing import Any, NamedTuple
 
+import gevent
+from flask import Flask
 from gunicorn import SERVER
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from gunicorn.http.wsgi import base_environ
 
 from app.cache.cached_response import Representation
 from app.cache.middleware import Entry
 from app.http import response_headers
+from app.http.response_headers import Headers
+from app.server.plain_request import PlainRequest, PlainRequestParser
 
-# gunicorn's limit for a header line. No line of a shorter head exceeds it.
-MAX_HEAD_BYTES = 8190
-MAX_HEADERS = 100
-# Headers that may change where a request ends or what it asks for.
-DECLINED = frozenset(
-    {
-        b"content-length",
-        b"content-type",
-        b"expect",
-        b"http2-settings",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"x-forwarded-protocol",
-        b"x-forwarded-ssl",
-    }
-)
-# The bytes that both parsers accept in a head (RFC 9110, section 5.5).
-ALLOWED_BYTES = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+# RFC 9110, section 5.
+BLANKS = " \t"
+_are_header_lines = re.compile(
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t -~\x80-\xff]*\r\n)*"
+).fullmatch
 
 
-class Response(NamedTuple):
-    """A rendered response, and the values of its log line."""
+class RenderedResponse(NamedTuple):
+    """A response as it is sent, and the values of its log line."""
 
     head: bytes
     body: bytes
-    target: str
     status: int
-    forwarded_for: str | None
     request_id: str
 
 
 class FastPath:
     """The fast path of one worker."""
 
-    def __init__(self, entries: Mapping[str, Entry], origins: Collection[str]) -> None:
-        self._entries = {
-            f"GET {path} HTTP/1.1".encode(): (path, entry) for path, entry in entries.items()
+    def __init__(self, app: Flask, cfg: Any) -> None:
+        self.parse = PlainRequestParser().parse
+        self._app = app
+        self._entries: dict[str, Entry] = app.extensions["cache"].entries
+        self._origins = app.config["CORS_ORIGINS"]
+        self._environ = {
+            **base_environ(cfg),
+            "wsgi.multithread": True,
+            "SCRIPT_NAME": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            # These count only for requests without a `Host`.
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": str(app.config["PORT"]),
         }
-        self._origins = origins
-        self._parser = HttpRequestParser(self)
-        self._headers: dict[bytes, bytes] = {}
 
-    def respond(self, head: bytes, *, is_proxy_trusted: bool) -> Response | None:
-        """Return the response to a request, or None to decline it.
+    def respond(
+        self, request: PlainRequest, peer: str, *, is_proxy_trusted: bool
+    ) -> RenderedResponse:
+        """Return the response to a request.
 
-        `head` ends with the first empty line. `is_proxy_trusted` says whether to use the
-        `X-Forwarded-Proto` of the connection's peer.
+        `peer` is the client's address. `is_proxy_trusted` says whether to use the
+        `X-Forwarded-Proto` of this peer.
         """
-        known = self._entries.get(head[: head.find(b"\r\n")])
-        if known is None:
-            return None
-        target, entry = known
-        cached = entry.fresh()
-        if cached is None or not self._parse(head):
-            return None
-        is_https = is_proxy_trusted and self._header(b"x-forwarded-proto") == "https"
+        is_https = is_proxy_trusted and request.header(b"x-forwarded-proto") == "https"
+        scheme = "https" if is_https else "http"
+        entry = self._entries.get(request.path) if request.method == "GET" else None
+        cached = entry.fresh() if entry else None
+        if cached is None:
+            return self._call_application(request, peer, scheme)
         representation = cached.select(
-            self._header(b"if-none-match"), self._header(b"accept-encoding")
+            request.header(b"if-none-match"), request.header(b"accept-encoding")
         )
-        lines = self._header_lines(
-            representation, "https" if is_https else "http", self._header(b"origin")
-        )
-        request_id = response_headers.request_id(self._header(b"x-request-id"))
-        return Response(
-            b"%b%bX-Request-ID: %b\r\n\r\n"
-            % (
-                _first_lines(representation.status, int(time.time())),
-                lines,
-                request_id.encode(),
-            ),
-            representation.body,
-            target,
-            int(representation.status[:3]),
-            self._header(b"x-forwarded-for"),
-            request_id,
-        )
+        return self._render_cached(request, scheme, representation)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Store a header. The parser calls this."""
-        self._headers[name.lower()] = value
-
-    def _header(self, name: bytes) -> str | None:
-        value = self._headers.get(name)
-        return None if value is None else value.decode("latin-1").strip(" \t")
-
-    def _parse(self, head: bytes) -> bool:
-        """Parse the head of a request. Returns False to decline it."""
-        if (
-            len(head) > MAX_HEAD_BYTES
-            # A header that continues on the next line.
-            or b"\r\n " in head
-            or b"\r\n\t" in head
-            or head.translate(None, ALLOWED_BYTES)
-        ):
-            return False
-        headers = self._headers = {}
-        try:
-            self._parser.feed_data(head)
-            is_plain = (
-                # No header is repeated: gunicorn would join the values.
-                len(headers) == head.count(b"\r\n") - 2
-                and len(headers) <= MAX_HEADERS
-                and DECLINED.isdisjoint(headers)
-                # gunicorn handles names with an underscore differently.
-                and b"_" not in b"".join(headers)
-                and b"host" in headers
-                and (self._header(b"connection") or "keep-alive").lower() == "keep-alive"
-            )
-        except (HttpParserError, HttpParserUpgrade):
-            is_plain = False
-        if not is_plain:
-            # The old parser may expect a body, or the end of the connection.
-            self._parser = HttpRequestParser(self)
-        return is_plain
-
-    def _header_lines(
-        self, representation: Representation, scheme: str, origin: str | None
-    ) -> bytes:
-        """Return the header lines that many responses share."""
+    def _render_cached(
+        self, request: PlainRequest, scheme: str, representation: Representation
+    ) -> RenderedResponse:
+        origin = request.header(b"origin")
         # All unknown origins share one entry.
         allowed = origin if origin in self._origins else None
         lines = representation.encoded.get((scheme, allowed))
         if lines is None:
-            headers = response_headers.complete(
-                representation.headers, scheme, allowed, self._origins
+            lines = _encode(
+                response_headers.complete(representation.headers, scheme, allowed, self._origins)
             )
-            lines = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
             representation.encoded[scheme, allowed] = lines
-        return lines
+        request_id = response_headers.request_id(request.header(b"x-request-id"))
+        head = b"%b%bX-Request-ID: %b\r\n\r\n" % (
+            _first_lines(representation.status, int(time.time())),
+            lines,
+            request_id.encode(),
+        )
+        return RenderedResponse(
+            head, representation.body, int(representation.status[:3]), request_id
+        )
+
+    def _call_application(self, request: PlainRequest, peer: str, scheme: str) -> RenderedResponse:
+        # Other connections go first: the next request may be here already.
+        gevent.sleep(0)
+        environ = {
+            **self._environ,
+            "REQUEST_METHOD": request.method,
+            "RAW_URI": request.target,
+            "PATH_INFO": request.path,
+            "QUERY_STRING": request.query,
+            "REMOTE_ADDR": peer,
+            "wsgi.url_scheme": scheme,
+            "wsgi.input": BytesIO(request.body),
+        }
+        for name, value in request.headers.items():
+            environ[_environ_name(name)] = value.decode("latin-1").strip(BLANKS)
+        started: list[tuple[str, Headers]] = []
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            started.append((status, headers))
+
+        pieces = self._app(environ, start)
+        try:
+            body = b"".join(pieces)
+        finally:
+            if hasattr(pieces, "close"):
+                pieces.close()
+        status, headers = started[-1]
+        if status[:3] not in {"204", "304"} and "Content-Length" not in dict(headers):
+            headers.append(("Content-Length", str(len(body))))
+        head = b"%b%b\r\n" % (_first_lines(status, int(time.time())), _encode(headers))
+        return RenderedResponse(head, body, int(status[:3]), environ["HTTP_X_REQUEST_ID"])
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=128)
+def _environ_name(header: bytes) -> str:
+    name = header.decode("latin-1").upper().replace("-", "_")
+    return name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"
+
+
+@lru_cache(maxsize=16)
 def _first_lines(status: str, second: int) -> bytes:
     """Return the status line and gunicorn's headers. `second` is the Unix time."""
     date = formatdate(second, usegmt=True)
     return (
         f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {date}\r\nConnection: keep-alive\r\n"
     ).encode("latin-1")
+
+
+def _encode(headers: Headers) -> bytes:
+    lines = "".join([f"{name}: {value.strip(BLANKS)}\r\n" for name, value in headers])
+    encoded = lines.encode("latin-1")
+    if not _are_header_lines(encoded):
+        raise ValueError("a response header is invalid")
+    return encoded

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
-import time
 from collections.abc import Collection
 from typing import Any
 
-import gevent
 from gunicorn.http import errors
 
 from app.http import response_headers
 from app.http.errors import phrase, problem_json
-from app.server.request_body import SEND_TIMEOUT
+from app.server.sending import SEND_TIMEOUT, linger
 
 log = logging.getLogger(__name__)
-
-# Bytes and seconds of a request that are read after an early response. Closing a connection
-# with unread bytes could destroy the response (RFC 9112, section 9.6).
-LINGER_BYTES = 10 * 1024 * 1024
-LINGER_TIMEOUT = 2.0
 
 REFUSALS: dict[type[Exception], tuple[int, str]] = {
     errors.LimitRequestLine: (414, "The request line is too long."),
@@ -62,18 +54,3 @@ def refuse(client: Any, error: BaseException, origins: Collection[str]) -> None:
         client.settimeout(SEND_TIMEOUT)
         client.sendall("\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body)
         linger(client)
-
-
-def linger(client: Any) -> None:
-    """Read the rest of a request, so that the client can read the response."""
-    deadline = time.monotonic() + LINGER_TIMEOUT
-    read = 0
-    with contextlib.suppress(OSError):
-        client.shutdown(socket.SHUT_WR)
-        while read < LINGER_BYTES and (remaining := deadline - time.monotonic()) > 0:
-            client.settimeout(remaining)
-            data = client.recv(65536)
-            if not data:
-                break
-            read += len(data)
-            gevent.sleep(0)

@@ -16,9 +16,10 @@ import gevent
 from gunicorn.http import errors
 from gunicorn.http.unreader import SocketUnreader
 
-# Seconds for a body to arrive, and for a client to receive a response.
+from app.server.sending import SEND_TIMEOUT
+
+# Seconds for a body to arrive.
 BODY_TIMEOUT = 20.0
-SEND_TIMEOUT = 20.0
 # A body with a larger Content-Length is not read.
 MAX_CONTENT_LENGTH = 100 * 1024
 # Maximum bytes of a body on the wire, including chunk sizes.

@@ -1,19 +1,20 @@
 """gunicorn's gevent worker, hardened against slow and hostile clients.
 
-- It serves cached responses on the fast path, and every other request with gunicorn.
+- It serves plain requests on the fast path, and every other request with gunicorn.
 - Requests that gunicorn refuses get a problem response.
 - No client can occupy it: requests are limited in size and time.
 - It stops within seconds, even with many idle connections, and resets none.
 
-Read `connection.py` next. Only `gunicorn.conf.py` imports this module.
+Read `client_connection.py` next. Only `gunicorn.conf.py` imports this module.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from datetime import timedelta
 from functools import partial
+from heapq import nsmallest
+from operator import attrgetter
 from typing import Any
 
 import gevent
@@ -22,11 +23,9 @@ from gevent.lock import Semaphore
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
-from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.ggevent import GeventWorker
 
-from app import logs
-from app.server.connection import STOP_TIMEOUT, Connection
+from app.server.client_connection import STOP_TIMEOUT, ClientConnection
 from app.server.fast_path import FastPath
 from app.server.refusals import refuse
 
@@ -38,24 +37,6 @@ SLOW_TURN = 0.02
 MAX_ACCEPT = 32
 # Seconds between heartbeats to gunicorn's master process.
 NOTIFY_INTERVAL = 1.0
-
-
-class Logger(GunicornLogger):  # type: ignore[misc]
-    """gunicorn's logger, with the project's own line for each request."""
-
-    def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
-        """Log a request."""
-        logs.write_request(
-            method=environ["REQUEST_METHOD"],
-            target=environ["RAW_URI"],
-            status=resp.status_code,
-            length=resp.sent,
-            seconds=request_time.total_seconds(),
-            client=logs.client_address(
-                environ.get("HTTP_X_FORWARDED_FOR"), environ.get("REMOTE_ADDR", "")
-            ),
-            request_id=environ.get("HTTP_X_REQUEST_ID", ""),
-        )
 
 
 class DrainingServer(StreamServer):
@@ -81,7 +62,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # The connections that wait for a request.
-        self.waiting: set[Connection] = set()
+        self.waiting: set[ClientConnection] = set()
         self._has_to_stop = Event()
         # Connections that send without waiting take turns: to be read, and to be served.
         self.greedy = Semaphore(1)
@@ -89,11 +70,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until the worker is stopped."""
-        entries = self.wsgi.extensions["cache"].entries
-        self.fast_path = FastPath(entries, self.wsgi.config["CORS_ORIGINS"])
+        self.fast_path = FastPath(self.wsgi, self.cfg)
         connections = Pool(self.worker_connections)
         servers = [self._start_server(listener, connections) for listener in self.sockets]
-        gevent.spawn(self._watch, servers)
+        gevent.spawn(self._watch, servers, connections)
         while self.alive:
             self.notify()
             self._has_to_stop.wait(NOTIFY_INTERVAL)
@@ -120,7 +100,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection until it closes. `listener` is the name of the listening socket."""
         try:
-            Connection(self, listener, client, addr).serve()
+            ClientConnection(self, listener, client, addr).serve()
         except gevent.GreenletExit:
             pass  # the time to finish requests is over
         except TimeoutError as error:
@@ -147,10 +127,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         for connection in self.waiting:
             connection.deadline = min(connection.deadline, time.monotonic() + STOP_TIMEOUT)
         self.wsgi.extensions["broadcaster"].stop()
-        gevent.sleep(STOP_TIMEOUT)
-        self._expire()
 
-    def _watch(self, servers: list[DrainingServer]) -> None:
+    def _watch(self, servers: list[DrainingServer], connections: Pool) -> None:
         """End expired waits, and accept connections faster while the event loop is slow."""
         while True:
             started = time.monotonic()
@@ -160,10 +138,15 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 # Accepting one connection per turn leaves the next one to another worker. While
                 # turns are long, that would let connections wait for seconds.
                 server.max_accept = MAX_ACCEPT if is_slow else 1
-            self._expire()
+            self._expire(is_full=connections.full())
 
-    def _expire(self) -> None:
-        """End the waits that have passed their deadline."""
+    def _expire(self, *, is_full: bool) -> None:
+        """End the waits that have passed their deadline. A full worker ends some early."""
         now = time.monotonic()
-        for connection in [each for each in self.waiting if each.deadline <= now]:
-            connection.expire()
+        expired = [connection for connection in self.waiting if connection.deadline <= now]
+        if is_full and not expired:
+            # New clients need a connection more than those that send nothing.
+            count = 1 + len(self.waiting) // 10
+            expired = nsmallest(count, self.waiting, key=attrgetter("deadline"))
+        for connection in expired:
+            gevent.get_hub().loop.run_callback(connection.expire)

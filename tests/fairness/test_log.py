@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import logs
-from app.logs import CUT
+from app.logs import request_log
+from app.logs.records import Formatter
+from app.logs.stdout import CUT, stdout
 from tests.support.http import ask
 from tests.support.pace import slowdown
 from tests.support.server import Server, accepts, free_port
@@ -201,7 +202,7 @@ def line_written(write: Callable[[], None]) -> str:
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_any_request_makes_one_line(method: str, target: str, client: str, request_id: str) -> None:
     line = line_written(
-        lambda: logs.write_request(
+        lambda: request_log.write(
             method=method,
             target=target,
             status=200,
@@ -221,7 +222,7 @@ def test_any_message_and_any_traceback_make_one_line(message: str, value: str) -
     error = RuntimeError(value)
     exc_info = (RuntimeError, error, None)
     record = logging.LogRecord("app", logging.ERROR, "", 0, message, None, exc_info)
-    line = line_written(lambda: logs.stdout.write(logs.Formatter().format(record) + "\n"))
+    line = line_written(lambda: stdout.write(Formatter().format(record) + "\n"))
     assert line.startswith("at=ERROR msg=")
 
 
@@ -230,7 +231,7 @@ def test_a_long_traceback_keeps_its_beginning_and_its_end() -> None:
     for _ in range(40):
         error, error.__context__ = ValueError("in between"), error
     error, error.__context__ = RuntimeError("the last"), error
-    formatted = logs.Formatter().formatException((RuntimeError, error, None))
+    formatted = Formatter().formatException((RuntimeError, error, None))
     assert len(formatted) < 3100
     assert formatted.startswith("KeyError: 'the first'\n")
     assert CUT in formatted

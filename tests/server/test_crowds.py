@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import statistics
 import time
@@ -12,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.support import short_timeouts
+from tests.support.database import Sql
 from tests.support.http import ask, booking
 from tests.support.pace import is_within
 from tests.support.processes import memory
-from tests.support.server import Server
+from tests.support.server import Serve, Server
 
 SLOW = pytest.mark.slow
 
@@ -87,6 +90,41 @@ def test_a_response_that_nobody_reads_delays_nobody(
                     sent += client.send(requests[sent:])
         assert is_within(max(ask(server, "GET", "/api/days").seconds for _ in range(50)), 1)
         assert is_within(server.stop(), 5)
+
+
+@pytest.mark.parametrize("line", [b"", b"TE: trailers\r\n"], ids=["fast path", "gunicorn"])
+def test_a_response_that_nobody_reads_in_time_is_not_followed_by_another(
+    serve: Serve, prepared: None, sql: Sql, line: bytes
+) -> None:
+    sql("INSERT INTO appointments (time, day_id) SELECT '1pm', 1 FROM generate_series(1, 20000)")
+    server = serve(short_timeouts.COMMAND, WEB_CONCURRENCY="1")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", server.port))
+        request = b"GET /api/appointments HTTP/1.1\r\nHost: x\r\n%s\r\n" % line
+        client.sendall(request * 20)
+        # Before the second timeout, that of the response to the first one.
+        time.sleep(1.5 * short_timeouts.SEND_TIMEOUT)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := client.recv(1 << 20):
+                received += data
+    assert set(re.findall(rb"HTTP/1.1 \d+", received)) == {b"HTTP/1.1 200"}
+    assert "request refused" not in server.log
+    assert ask(server, "GET", "/api/days").status == 200
+
+
+def test_a_full_server_closes_idle_connections_to_serve_new_clients(
+    serve: Serve, prepared: None
+) -> None:
+    few_files = "sh -c 'ulimit -n 100; exec gunicorn \"app:create_app()\"'"
+    server = serve(few_files, WEB_CONCURRENCY="1")
+    with crowd(server, 200, b""):
+        for _ in range(5):
+            response = ask(server, "PUT", "/api/appointments/2", booking("Ada"))
+            assert response.status == 204
+            assert response.seconds < 3
+    assert "Traceback" not in server.log
 
 
 @pytest.mark.parametrize(

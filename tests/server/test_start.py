@@ -89,3 +89,22 @@ def test_an_invalid_setting_stops_the_server_with_a_clear_message(
     said = command.stdout + command.stderr
     assert f"Not started: {name}" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("option", ["--preload", "--certfile=x"])
+def test_an_unsupported_option_stops_the_server_with_a_clear_message(option: str) -> None:
+    command = subprocess.run(
+        ["gunicorn", option, "app:create_app()"],
+        cwd=ROOT,
+        env={
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PORT": str(free_port()),
+        },
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert command.returncode != 0
+    assert "Not started: the server" in command.stdout + command.stderr
+    assert "Traceback" not in command.stdout + command.stderr

@@ -149,6 +149,30 @@ def test_half_a_request_does_not_delay_the_stop(serve: Serve, prepared: None) ->
         assert not [pid for pid in workers if is_running(pid)]
 
 
+def test_a_request_that_begins_at_the_last_moment_before_the_stop_is_served(
+    serve: Serve, prepared: None
+) -> None:
+    server = serve(WEB_CONCURRENCY="1")
+    (worker,) = server.workers
+    body = b'{"interview":{"student":"Ada","interviewer":2}}'
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(b"GET /api/days HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        os.kill(worker, signal.SIGTERM)
+        time.sleep(0.2)
+        # The head arrives while the worker is not running, and the time for it ends.
+        os.kill(worker, signal.SIGSTOP)
+        connection.sendall(
+            b"PUT /api/appointments/2 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+        time.sleep(0.6)
+        os.kill(worker, signal.SIGCONT)
+        time.sleep(0.3)
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 204 ")
+
+
 @pytest.mark.parametrize(
     ("command", "limit"),
     [

@@ -9,7 +9,7 @@ from flask import Flask
 
 from app import create_app
 from app.live import broadcaster, websocket
-from app.server import connection, request_body
+from app.server import client_connection, request_body, sending
 
 # For `serve`: what gunicorn loads instead of `app:create_app()`.
 COMMAND = 'gunicorn "tests.support.short_timeouts:create()"'
@@ -18,6 +18,7 @@ PING_INTERVAL = 0.5
 SILENCE_TIMEOUT = 2.5
 BODY_TIMEOUT = 2.0
 HEAD_TIMEOUT = 2.0
+SEND_TIMEOUT = 1.0
 
 
 def create() -> Flask:
@@ -26,5 +27,6 @@ def create() -> Flask:
     websocket.PING_INTERVAL = PING_INTERVAL
     websocket.SILENCE_TIMEOUT = SILENCE_TIMEOUT
     request_body.BODY_TIMEOUT = BODY_TIMEOUT
-    connection.HEAD_TIMEOUT = HEAD_TIMEOUT
+    client_connection.HEAD_TIMEOUT = HEAD_TIMEOUT
+    sending.SEND_TIMEOUT = SEND_TIMEOUT
     return create_app()

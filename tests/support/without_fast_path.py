@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Flask
 
 from app import create_app
-from app.server import fast_path
+from app.server import plain_request
 
 
 def create() -> Flask:
     """Create the application; gunicorn calls it by name."""
-    fast_path.MAX_HEAD_BYTES = 0
+    plain_request.MAX_HEAD_BYTES = 0
     return create_app()

@@ -1,0 +1,69 @@
+"""Sends responses to clients that may read slowly, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+
+# Seconds for a client to receive a response.
+SEND_TIMEOUT = 20.0
+# A body up to this size is copied, to be sent together with its head. A larger one is not:
+# each client that does not read would occupy memory for a copy.
+COPIED_BYTES = 16 * 1024
+# Bytes and seconds of a request that are read after an early response. Closing a connection
+# with unread bytes could destroy the response (RFC 9112, section 9.6).
+LINGER_BYTES = 10 * 1024 * 1024
+LINGER_TIMEOUT = 2.0
+
+
+def send(client: Any, head: bytes, body: bytes) -> None:
+    """Send a response. Raises `OSError` if the client is gone or does not read."""
+    if len(body) <= COPIED_BYTES:
+        head, body = head + body, b""
+    for data in (head, body):
+        if data:
+            _send_all(client, data)
+
+
+def _send_all(client: Any, data: bytes) -> None:
+    try:
+        sent = client.send(data, 0, 0.0)
+    except BlockingIOError:
+        sent = 0
+    if sent < len(data):
+        client.settimeout(SEND_TIMEOUT)
+        with aborting_if_not_read():
+            client.sendall(memoryview(data)[sent:])
+        client.settimeout(None)
+
+
+@contextlib.contextmanager
+def aborting_if_not_read() -> Iterator[None]:
+    """Abort the connection of a client that does not read its response.
+
+    The server responds to other timeouts with a problem: here, in the middle of a response.
+    """
+    try:
+        yield
+    except TimeoutError:
+        raise ConnectionAbortedError("the client does not read the response") from None
+
+
+def linger(client: Any) -> None:
+    """Read the rest of a request, so that the client can read the response."""
+    deadline = time.monotonic() + LINGER_TIMEOUT
+    read = 0
+    with contextlib.suppress(OSError):
+        client.shutdown(socket.SHUT_WR)
+        while read < LINGER_BYTES and (remaining := deadline - time.monotonic()) > 0:
+            client.settimeout(remaining)
+            data = client.recv(65536)
+            if not data:
+                break
+            read += len(data)
+            gevent.sleep(0)
