@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 from flask import Flask
 
-from app.cache import middleware
-from app.cache.middleware import MAX_AGE
+from app.cache import entry
+from app.cache.entry import MAX_AGE
 from tests.support.database import Sql
 from tests.support.http import Response, ask
 from tests.support.processes import frozen
@@ -70,7 +70,7 @@ def test_while_nothing_changes_each_worker_queries_once_a_second(
 def test_a_query_that_returns_the_same_keeps_the_cached_response(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(middleware, "MAX_AGE", 0.0)
+    monkeypatch.setattr(entry, "MAX_AGE", 0.0)
     client = app.test_client()
     client.get("/api/days")
     first = app.extensions["cache"].entries["/api/days"].response

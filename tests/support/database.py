@@ -51,4 +51,4 @@ def reseed(app: Flask) -> None:
     """Seed the database afresh, and drop what the test before left in the cache."""
     with app.app_context():
         schema.reset()
-    data_version.changed()
+    data_version.record_change()
