@@ -32,8 +32,8 @@ class Broadcaster:
         self._lock = threading.Lock()
         self._keep_alive_thread: threading.Thread | None = None
         self.is_stopping = False
-        # Clients that send too much take turns.
-        self.greedy = threading.Lock()
+        # Handshakes, and clients that send much, take turns.
+        self.turn = threading.Lock()
 
     def serve(self, client: WebSocket, request_id: str) -> None:
         """Serve a socket and send it every change, until it closes."""

@@ -20,7 +20,7 @@ from gunicorn import SERVER
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from app.cache.cached_response import Representation
-from app.cache.entry import Entry
+from app.cache.middleware import Entry
 from app.http import response_headers
 
 # gunicorn's limit for a header line. No line of a shorter head exceeds it.
