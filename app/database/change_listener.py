@@ -91,6 +91,7 @@ class ChangeListener:
             self._is_stopping.wait(RECONNECT_INTERVAL)
 
     def _listen(self, connection: pool.Connection) -> None:
+        notifications.free_queue(connection)
         notifications.listen(connection)
         self._pass_on([UNKNOWN])
         self._compare(connection)
@@ -102,6 +103,7 @@ class ChangeListener:
                 self._process(connection, changes)
                 time.sleep(PAUSE)
             if time.monotonic() > verify_at:
+                notifications.free_queue(connection)
                 self._verify(connection)
                 verify_at = time.monotonic() + VERIFY_INTERVAL
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import psycopg2.extensions
@@ -27,9 +27,8 @@ SELECT_FINGERPRINT = """
     WHERE appointment_id IS NOT NULL
 """
 
-
-# The booked appointments by id: the change that led to the state of each.
-Interviews = dict[int, Change]
+# By the id of the appointment: the interview, and its row's xmin.
+Interviews = dict[int, tuple[Mapping[str, Any], int]]
 
 
 class Snapshot(NamedTuple):
@@ -64,8 +63,8 @@ def fetch(connection: pool.Connection) -> tuple[Snapshot, Interviews]:
         cursor.execute(SELECT_INTERVIEWS)
         while rows := cursor.fetchmany(FETCH_SIZE):
             for appointment_id, student, interviewer, xmin in rows:
-                state = {"student": student, "interviewer": interviewer}
-                interviews[appointment_id] = Change(None, appointment_id, state, xmin)
+                interview = {"student": student, "interviewer": interviewer}
+                interviews[appointment_id] = interview, xmin
             time.sleep(0)
         cursor.execute("COMMIT")
     return Snapshot.parse(row[0]), interviews
@@ -75,7 +74,7 @@ def are_stored(interviews: Interviews, connection: pool.Connection) -> bool:
     """Return whether these interviews are what is stored. Compares fingerprints."""
     with _cursor(connection) as cursor:
         cursor.execute(SELECT_FINGERPRINT)
-        fingerprint = len(interviews), sum(change.xmin for change in interviews.values())
+        fingerprint = len(interviews), sum(xmin for _, xmin in interviews.values())
         return cursor.fetchone() == fingerprint
 
 
@@ -87,7 +86,7 @@ def remember(changes: Iterable[Change], interviews: Interviews) -> None:
         if change.interview is None:
             interviews.pop(change.appointment_id, None)
         else:
-            interviews[change.appointment_id] = change._replace(transaction_id=None)
+            interviews[change.appointment_id] = change.interview, change.xmin
 
 
 def difference(before: Interviews, after: Interviews) -> list[Change]:
@@ -96,7 +95,7 @@ def difference(before: Interviews, after: Interviews) -> list[Change]:
     A row that was written without a change counts too: its xmin differs.
     """
     return [
-        after.get(appointment_id) or Change(None, appointment_id)
+        Change(None, appointment_id, *after.get(appointment_id, (None, 0)))
         for appointment_id in sorted(before.keys() | after.keys())
         if before.get(appointment_id) != after.get(appointment_id)
     ]

@@ -40,6 +40,15 @@ def listen(connection: pool.Connection) -> None:
     _execute(connection, f"SET application_name = '{APPLICATION_NAME}'; LISTEN {CHANNEL}")
 
 
+def free_queue(connection: pool.Connection) -> None:
+    """Let PostgreSQL reuse the space of notifications that all its clients have received.
+
+    It does so by itself, except after a client that received nothing has filled its queue.
+    Then every write fails until somebody calls this function.
+    """
+    _execute(connection, "SELECT pg_notification_queue_usage()")
+
+
 def receive(connection: pool.Connection, timeout: float) -> list[Change]:
     """Wait at most `timeout` seconds for notifications. Returns their changes."""
     return _parse_all(_receive_payloads(connection, timeout))
@@ -66,7 +75,8 @@ def receive_all(connection: pool.Connection) -> list[Change]:
 
 
 def _receive_payloads(connection: pool.Connection, timeout: float) -> list[str]:
-    # A statement may have brought notifications with its result.
+    # Some may be here already, or have arrived with the result of a statement.
+    connection.poll()
     if not connection.notifies and connection.wait_until_ready(connection.fileno(), True, timeout):
         connection.poll()
     notifications, connection.notifies = connection.notifies, []
