@@ -53,6 +53,7 @@ class ChangeListener:
         self._is_stopping = threading.Event()
         self._has_listened = threading.Event()
         self._last_problem = ""
+        self._has_truncate = False
         self._has_warned = False
 
     def subscribe(self, subscriber: Subscriber) -> None:
@@ -100,24 +101,21 @@ class ChangeListener:
         verify_at = time.monotonic() + VERIFY_INTERVAL
         while not self._is_stopping.is_set():
             if changes := notifications.receive(connection, STOP_TIMEOUT):
-                self._process(connection, changes)
+                self._pass_on(changes)
                 time.sleep(PAUSE)
+            if self._has_truncate:
+                self._has_truncate = False
+                self._compare(connection)
             if time.monotonic() > verify_at:
                 notifications.free_queue(connection)
                 self._verify(connection)
                 verify_at = time.monotonic() + VERIFY_INTERVAL
 
-    def _process(self, connection: pool.Connection, changes: Sequence[Change]) -> None:
-        self._pass_on(changes)
-        if any(change.is_truncate for change in changes):
-            self._compare(connection)
-
     def _pass_on(self, changes: Sequence[Change]) -> None:
-        if not changes:
-            return
         for subscriber in self._subscribers:
             subscriber.receive(changes)
-        interviews.remember(changes, self._interviews)
+        interviews.apply(changes, self._interviews)
+        self._has_truncate |= any(change.is_truncate for change in changes)
 
     def _compare(self, connection: pool.Connection) -> int:
         """Find and pass on changes of interviews without a notification. Returns their number.
@@ -125,19 +123,22 @@ class ChangeListener:
         They are fetched before they are passed on, first to the cache. So a client whose
         WebSocket opens too late to receive them reads a response that contains them.
         """
-        snapshot, stored = interviews.fetch(connection)
-        seen, later = snapshot.split(notifications.receive_all(connection))
-        self._pass_on(seen)
-        missed = interviews.difference(self._interviews, stored)
+        stored = interviews.fetch(connection)
+        changes = notifications.receive_all(connection)
+        self._pass_on(changes)
+        # These changes may be newer than what was fetched.
+        notified = {change.appointment_id for change in changes}
+        differences = interviews.compare(self._interviews, stored)
+        missed = [change for change in differences if change.appointment_id not in notified]
         self._pass_on(missed)
-        self._process(connection, later)
         return len(missed)
 
     def _verify(self, connection: pool.Connection) -> None:
         """Compare if the interviews seem to differ, and warn if changes were missed."""
         if interviews.are_stored(self._interviews, connection):
             return
-        if self._compare(connection) and not self._has_warned:
+        missed = self._compare(connection)
+        if missed and not self._has_truncate and not self._has_warned:
             self._has_warned = True
             log.warning(
                 "interviews changed without a notification",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg2.extensions
 
@@ -31,43 +31,17 @@ SELECT_FINGERPRINT = """
 Interviews = dict[int, tuple[Mapping[str, Any], int]]
 
 
-class Snapshot(NamedTuple):
-    """The transactions that a statement saw (PostgreSQL's type pg_snapshot)."""
-
-    xmax: int
-    in_progress: frozenset[int]
-
-    @classmethod
-    def parse(cls, text: str) -> Snapshot:
-        """Parse PostgreSQL's text form, `xmin:xmax:xip,xip`."""
-        _, xmax, in_progress = text.split(":")
-        return cls(int(xmax), frozenset(map(int, filter(None, in_progress.split(",")))))
-
-    def split(self, changes: list[Change]) -> tuple[list[Change], list[Change]]:
-        """Split changes in commit order into those that were visible, and later ones."""
-        for number, change in enumerate(changes):
-            id_ = change.transaction_id or 0
-            if id_ >= self.xmax or id_ in self.in_progress:
-                return changes[:number], changes[number:]
-        return changes, []
-
-
-def fetch(connection: pool.Connection) -> tuple[Snapshot, Interviews]:
-    """Return the stored interviews, and the snapshot that they are from."""
+def fetch(connection: pool.Connection) -> Interviews:
+    """Return the stored interviews."""
     interviews: Interviews = {}
     with _cursor(connection) as cursor:
-        # Both statements use the same snapshot.
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute("SELECT pg_current_snapshot()::text")
-        row: Any = cursor.fetchone()
         cursor.execute(SELECT_INTERVIEWS)
         while rows := cursor.fetchmany(FETCH_SIZE):
             for appointment_id, student, interviewer, xmin in rows:
                 interview = {"student": student, "interviewer": interviewer}
                 interviews[appointment_id] = interview, xmin
             time.sleep(0)
-        cursor.execute("COMMIT")
-    return Snapshot.parse(row[0]), interviews
+    return interviews
 
 
 def are_stored(interviews: Interviews, connection: pool.Connection) -> bool:
@@ -78,8 +52,8 @@ def are_stored(interviews: Interviews, connection: pool.Connection) -> bool:
         return cursor.fetchone() == fingerprint
 
 
-def remember(changes: Iterable[Change], interviews: Interviews) -> None:
-    """Apply changes to the interviews."""
+def apply(changes: Iterable[Change], interviews: Interviews) -> None:
+    """Update the interviews."""
     for change in changes:
         if change.appointment_id is None:
             continue
@@ -89,7 +63,7 @@ def remember(changes: Iterable[Change], interviews: Interviews) -> None:
             interviews[change.appointment_id] = change.interview, change.xmin
 
 
-def difference(before: Interviews, after: Interviews) -> list[Change]:
+def compare(before: Interviews, after: Interviews) -> list[Change]:
     """Return the changes that lead from one state to the other.
 
     A row that was written without a change counts too: its xmin differs.

@@ -63,15 +63,16 @@ def receive_all(connection: pool.Connection) -> list[Change]:
     """
     end = json.dumps({"end": str(uuid.uuid4())})
     _execute(connection, f"SELECT pg_notify('{CHANNEL}', %s)", [end])
-    payloads = _receive_payloads(connection, 0)
-    while end not in payloads:
+    changes: list[Change] = []
+    remaining = pool.REPLY_TIMEOUT
+    while end not in (payloads := _receive_payloads(connection, remaining)):
+        changes += _parse_all(payloads)
         remaining = connection.deadline - time.monotonic()
         if remaining <= 0:
             raise psycopg2.OperationalError(
                 "notifications do not arrive; connect to PostgreSQL itself, not to a pooler"
             )
-        payloads += _receive_payloads(connection, remaining)
-    return _parse_all(payloads)
+    return changes + _parse_all(payloads)
 
 
 def _receive_payloads(connection: pool.Connection, timeout: float) -> list[str]:

@@ -33,7 +33,8 @@ class Recorder:
         self.batches: queue.Queue[list[Change]] = queue.Queue()
 
     def receive(self, changes: Sequence[Change]) -> None:
-        self.batches.put(list(changes))
+        if changes:
+            self.batches.put(list(changes))
 
     def receives_unknown(self) -> bool:
         """Wait until any data may have changed."""

@@ -112,7 +112,7 @@ def test_a_socket_that_opens_after_a_comparison_has_missed_nothing(
 ) -> None:
     server = serve(DATABASE_URL=proxy.url, WEB_CONCURRENCY="1")
     with open_socket(server) as witness:
-        comparison = proxy.hold(b"REPEATABLE READ")
+        comparison = proxy.hold(b"student, interviewer_id, xmin")
         sql("SELECT pg_notify('scheduler_changes', '{\"transaction\": 9, \"compare\": true}')")
         assert comparison.reached.wait(5)
         assert ask(server, "GET", "/api/appointments").json["1"]["interview"]

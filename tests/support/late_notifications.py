@@ -18,9 +18,7 @@ def create() -> Flask:
     fetch = interviews.fetch
     turn = 0
 
-    def change_and_fetch(
-        connection: pool.Connection,
-    ) -> tuple[interviews.Snapshot, interviews.Interviews]:
+    def change_and_fetch(connection: pool.Connection) -> interviews.Interviews:
         nonlocal turn
         turn += 1
         with connected(app.config["DATABASE_URL"]) as run:
