@@ -27,7 +27,7 @@ class SendQueue:
         self._handshake = handshake
         self._frames = deque([handshake])
         self._bytes = 0
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._closing_since: float | None = None
         self._has_ended = threading.Event()
         self._writer = threading.Thread(target=self._write, name="socket", daemon=True)
