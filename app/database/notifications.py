@@ -15,7 +15,8 @@ from app.database import pool
 CHANNEL = "scheduler_changes"
 # Identifies the listener's connection in pg_stat_activity.
 APPLICATION_NAME = "scheduler-api listener"
-# Notifications parsed before other threads get a turn.
+# Notifications received before they are passed on, and parsed before other threads get a turn.
+MAX_PAYLOADS = 1000
 BATCH_SIZE = 100
 
 
@@ -76,12 +77,22 @@ def receive_all(connection: pool.Connection) -> list[Change]:
 
 
 def _receive_payloads(connection: pool.Connection, timeout: float) -> list[str]:
-    # Some may be here already, or have arrived with the result of a statement.
-    connection.poll()
-    if not connection.notifies and connection.wait_until_ready(connection.fileno(), True, timeout):
+    payloads = _poll(connection)
+    if not payloads and connection.wait_until_ready(connection.fileno(), True, timeout):
+        payloads = _poll(connection)
+    return payloads
+
+
+def _poll(connection: pool.Connection) -> list[str]:
+    """Return what has arrived. A call of `poll` reads a part of it."""
+    payloads: list[str] = []
+    while len(payloads) < MAX_PAYLOADS:
         connection.poll()
-    notifications, connection.notifies = connection.notifies, []
-    return [notification.payload for notification in notifications]
+        notifications, connection.notifies = connection.notifies, []
+        if not notifications:
+            break
+        payloads += [notification.payload for notification in notifications]
+    return payloads
 
 
 def _parse_all(payloads: Iterable[str]) -> list[Change]:
