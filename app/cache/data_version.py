@@ -67,7 +67,7 @@ def begun() -> bytes:
     return bytes(_memory[_BEGUN])
 
 
-def current() -> Version:
+def read() -> Version:
     """Return the version. Call this before a query whose response may be cached."""
     version = begun()
     # Comparing the copy detects a commit that begins and finishes in between.
@@ -97,7 +97,7 @@ def commit_abandoned(transaction_id: int) -> None:
     commit_finished()
 
 
-def changed(transaction_id: int | None = None) -> None:
+def record_change(transaction_id: int | None = None) -> None:
     """Count a change that is already visible, once for each transaction id."""
     if transaction_id is not None and _transactions[transaction_id % _REMEMBERED] == transaction_id:
         return

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # Seconds that a handshake waits for the change listener of a new worker. A socket that
 # opens earlier would receive every interview once the listener has connected.
 LISTENER_TIMEOUT = 2.0
+# Seconds between two handshakes. A thousand may arrive at once, and would delay the
+# connections that arrive after them.
+HANDSHAKE_INTERVAL = 0.002
 # Browsers send far less. Longer headers take too long to parse.
 MAX_HANDSHAKE_BYTES = 8192
 
@@ -58,8 +61,8 @@ class WebSocketMiddleware:
         if connection is None:
             refusal = problem(501, "WebSockets need gunicorn. Start the server with bin/dev.")
             return refusal(environ, start_response)
-        with self._broadcaster.greedy:
-            time.sleep(0)  # one at a time: a thousand may arrive at once
+        with self._broadcaster.turn:
+            time.sleep(HANDSHAKE_INTERVAL)
         response = _accept(environ)
         if response is None or response.status_code != 101:
             refusal = problem(
@@ -69,7 +72,7 @@ class WebSocketMiddleware:
             refusal.headers["Sec-WebSocket-Version"] = "13"
             return refusal(environ, start_response)
         self._listener.wait_until_listening(LISTENER_TIMEOUT)
-        client = WebSocket(connection, response.serialize(), self._broadcaster.greedy)
+        client = WebSocket(connection, response.serialize(), self._broadcaster.turn)
         self._broadcaster.serve(client, environ["HTTP_X_REQUEST_ID"])
         # The server closes the connection without another response.
         raise StopIteration

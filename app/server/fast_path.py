@@ -19,7 +19,7 @@ from gunicorn import SERVER
 from gunicorn.http.wsgi import base_environ
 
 from app.cache.cached_response import Representation
-from app.cache.middleware import Entry
+from app.cache.entry import Entry
 from app.http import response_headers
 from app.http.response_headers import Headers
 from app.server.plain_request import PlainRequest, PlainRequestParser

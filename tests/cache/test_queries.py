@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import pytest
 from flask import Flask
 
-from app.cache import middleware
-from app.cache.middleware import MAX_AGE
+from app.cache import entry
+from app.cache.entry import MAX_AGE
 from tests.support.database import Sql
-from tests.support.http import Response, ask
+from tests.support.http import Response, ask, booking
 from tests.support.pace import is_within
 from tests.support.processes import frozen
 from tests.support.proxy import Proxy
@@ -71,7 +71,7 @@ def test_while_nothing_changes_each_worker_queries_once_a_second(
 def test_a_query_that_returns_the_same_keeps_the_cached_response(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(middleware, "MAX_AGE", 0.0)
+    monkeypatch.setattr(entry, "MAX_AGE", 0.0)
     client = app.test_client()
     client.get("/api/days")
     first = app.extensions["cache"].entries["/api/days"].response
@@ -137,3 +137,31 @@ def test_requests_that_wait_for_a_query_that_fails_get_503(
     assert is_within(max(response.seconds for response in responses), 5)
     response = ask(server, "GET", "/api/interviewers")
     assert response.json["1"]["name"] == "Eve"
+
+
+def test_a_request_that_waits_for_a_slow_query_gets_503_within_five_seconds(
+    serve: Serve, app: Flask, proxy: Proxy
+) -> None:
+    server = serve(DATABASE_URL=proxy.url, WEB_CONCURRENCY="1", DB_POOL_SIZE="1")
+    booked = proxy.hold_reply(b"BEGIN; EXECUTE")
+    responses: list[Response] = []
+
+    def get() -> None:
+        responses.append(ask(server, "GET", "/api/interviewers"))
+
+    with Threads() as threads:
+        threads.start(ask, server, "PUT", "/api/appointments/2", booking("Ada"))
+        assert booked.reached.wait(5)
+        queries = [proxy.hold_reply(b"avatar") for _ in range(2)]
+        threads.start(get)
+        time.sleep(0.2)
+        threads.start(get)
+        # The first query waits almost two seconds for the only connection, and for its reply.
+        time.sleep(1.4)
+        booked.passes.set()
+        assert queries[0].reached.wait(5)
+        time.sleep(2.2)
+        queries[0].passes.set()
+        assert queries[1].reached.wait(5)
+    assert [response.status for response in responses] == [200, 503]
+    assert max(response.seconds for response in responses) < 5

@@ -13,6 +13,7 @@ from app import create_app
 from tests.support.database import Sql, connected, reseed
 from tests.support.http import ask
 from tests.support.pace import is_within
+from tests.support.processes import frozen
 from tests.support.server import Serve, Server
 from tests.support.waiting import wait_for
 from tests.support.websocket import frame, open_socket, until
@@ -87,3 +88,22 @@ def test_every_read_shows_it_after_a_second_and_every_socket_within_five(
         for socket in sockets:
             until(socket, frame(1, expected))
         assert is_within(time.monotonic() - changed_at, 5)
+
+
+def test_once_a_read_shows_it_no_other_worker_shows_an_older_state(
+    server: Server, sql: Sql
+) -> None:
+    first, second = server.workers
+    with frozen([second]):
+        student(server)
+    time.sleep(0.5)
+    with frozen([first]):
+        student(server)
+    sql(REPLICA.format(EDIT))
+    # The response in the first worker expires half a second before that in the second.
+    seen = [student(server)]
+    until_then = time.monotonic() + 1.2
+    while time.monotonic() < until_then:
+        seen.append(student(server))
+    assert seen[-1] == "Eve"
+    assert set(seen[seen.index("Eve") :]) == {"Eve"}

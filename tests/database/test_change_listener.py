@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +10,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.database import change_listener, schema
-from app.database.change_listener import Change, ChangeListener, Subscriber
-from app.database.connection import DatabaseConnection, connect
+from app.database import change_listener, interviews, notifications, schema
+from app.database.change_listener import UNKNOWN, ChangeListener
+from app.database.connection import connect
+from app.database.notifications import Change
 from tests.support.database import LISTENERS, Sql
 from tests.support.proxy import Proxy
 from tests.support.threads import Threads
@@ -22,31 +22,32 @@ from tests.support.waiting import wait_for
 ARCHIE = {"student": "Archie Cohen", "interviewer": 1}
 ADA = {"student": "Ada", "interviewer": 2}
 # Comes after everything that was committed before it.
-MARK = Change(9, xmin=9)
+MARK = Change(9)
 # A change of a table other than `interviews`.
 TABLE = (None, None)
 
 
-class Recorder(Subscriber):
-    """A subscriber that records what it receives."""
+class Recorder:
+    """A subscriber that records what it receives, one list of changes at a time."""
 
     def __init__(self) -> None:
-        self.events: queue.Queue[Change | list[Any]] = queue.Queue()
-        self.is_current_now = True
+        self.batches: queue.Queue[list[Change]] = queue.Queue()
 
     def receive(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            self.events.put(change)
+        if changes:
+            self.batches.put(list(changes))
 
-    def compare(self, connection: DatabaseConnection) -> int:
-        """Record what is stored: changes before this moment need not be received."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT appointment_id, student FROM interviews ORDER BY 1 -- LISTEN")
-            self.events.put(cursor.fetchall())
-        return 1
+    def receives_unknown(self) -> bool:
+        """Wait until any data may have changed."""
+        while self.batches.get(timeout=30) != [UNKNOWN]:
+            pass
+        return True
 
-    def is_current(self, connection: DatabaseConnection) -> bool:
-        return self.is_current_now
+    def missed(self) -> list[Any]:
+        """Wait for the result of a comparison: appointments and interviews."""
+        while (batch := self.batches.get(timeout=30))[0][:2] == (None, None) or batch[0][0]:
+            pass
+        return [change[1:3] for change in batch]
 
 
 @pytest.fixture
@@ -67,9 +68,8 @@ def listener(
 ) -> Iterator[ChangeListener]:
     """A listener, with a recorder that has received nothing but what is stored."""
     monkeypatch.setattr(change_listener, "VERIFY_INTERVAL", 0.1)
-    monkeypatch.setattr(change_listener, "NOTIFICATION_DELAY", 0.1)
     listener = start(ChangeListener(app.config["DATABASE"]), recorder)
-    assert recorder.events.get(timeout=30) == [(1, "Archie Cohen")]
+    assert recorder.missed() == [(1, ARCHIE)]
     yield listener
     listener.stop()
 
@@ -83,10 +83,11 @@ def received(listener: ChangeListener, recorder: Recorder, sql: Sql) -> Received
 
     def collect() -> list[Any]:
         sql("SELECT pg_notify('scheduler_changes', '{\"transaction\": 9}')")
-        events = []
-        while (event := recorder.events.get(timeout=30)) != MARK:
-            events.append(event[1:3] if isinstance(event, Change) else event)
-        return events
+        changes: list[Change] = []
+        while MARK not in changes:
+            changes += recorder.batches.get(timeout=30)
+        assert changes.pop() == MARK
+        return [change[1:3] for change in changes]
 
     return collect
 
@@ -178,7 +179,8 @@ def test_a_change_names_its_transaction(
     listener: ChangeListener, recorder: Recorder, sql: Sql
 ) -> None:
     ((transaction_id,),) = sql(f"{BOOK_2} RETURNING pg_current_xact_id()::text::bigint")
-    assert recorder.events.get(timeout=30) == Change(transaction_id, 2, ADA, transaction_id % 2**32)
+    change = Change(transaction_id, 2, ADA, transaction_id % 2**32)
+    assert recorder.batches.get(timeout=30) == [change]
 
 
 def test_changes_undone_in_one_transaction_end_as_what_is_stored(
@@ -243,141 +245,150 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("payload", GARBAGE, ids=lambda payload: payload[:20])
-def test_foreign_notifications_are_ignored(
-    received: Received, listener: ChangeListener, recorder: Recorder, sql: Sql, payload: str
-) -> None:
+def test_foreign_notifications_are_ignored(received: Received, sql: Sql, payload: str) -> None:
     sql("SELECT pg_notify('scheduler_changes', %s)", [payload])
     sql(BOOK_2)
-    # Received as a change, or found when it was asked what is stored.
-    heard = wait_for(lambda: _heard(recorder, 2, "Ada"))
-    assert heard
-    recorder.events.queue.clear()
     sql("DELETE FROM interviews WHERE appointment_id = 2")
-    assert received()[-1] == (2, None)
+    assert received() == [(2, ADA), (2, None)]
 
 
-def _heard(recorder: Recorder, slot: int, student: str) -> bool:
-    return any(
-        (slot, student) in event
-        if isinstance(event, list)
-        else event.appointment_id == slot and (event.interview or {}).get("student") == student
-        for event in list(recorder.events.queue)
-    )
-
-
-def test_a_listener_that_was_cut_off_comes_back_and_says_so(
+def test_a_listener_that_was_cut_off_reconnects_and_finds_what_changed(
     listener: ChangeListener, recorder: Recorder, received: Received, sql: Sql
 ) -> None:
     assert sql(f"SELECT pg_terminate_backend(pid, 5000) FROM {LISTENERS}") == [(True,)]
     sql(BOOK_2)
-    stored = [(1, "Archie Cohen"), (2, "Ada")]
-    wait_for(lambda: stored in list(recorder.events.queue))
-    received()
+    assert recorder.missed() == [(2, ADA)]
     sql("DELETE FROM interviews WHERE appointment_id = 2")
     assert received() == [(2, None)]
 
 
-def test_what_changed_without_a_notification_is_found_and_logged_once(
-    listener: ChangeListener,
-    recorder: Recorder,
-    received: Received,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    recorder.is_current_now = False
-    for _ in range(3):
-        assert recorder.events.get(timeout=30) == [(1, "Archie Cohen")]
-    recorder.is_current_now = True
-    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == ["interviews changed without a notification"]
-
-
-def test_a_reset_is_compared_once(app: Flask, listener: ChangeListener, received: Received) -> None:
-    with app.app_context():
-        schema.reset()
-    time.sleep(3 * change_listener.VERIFY_INTERVAL)
-    assert [event for event in received() if isinstance(event, list)] == [[(1, "Archie Cohen")]]
-
-
-def test_many_changes_arrive_in_order_in_one_piece(
-    app: Flask, recorder: Recorder, sql: Sql
-) -> None:
-    sizes: list[int] = []
-
-    class Counting(Recorder):
-        def receive(self, changes: Sequence[Change]) -> None:
-            super().receive(changes)
-            sizes.append(len(changes))
-
-    counting = Counting()
-    listener = start(ChangeListener(app.config["DATABASE"]), counting)
-    sql("INSERT INTO appointments SELECT n, 'x', 2 FROM generate_series(1001, 6000) n")
-    sql("INSERT INTO interviews SELECT n, 'x', 2, n FROM generate_series(1001, 6000) n")
-    wait_for(lambda: sum(sizes) >= 5001)
-    ids = [event.appointment_id for event in counting.events.queue if isinstance(event, Change)]
-    assert [id_ for id_ in ids if id_] == list(range(1001, 6001))
-    assert max(sizes) > 100
-    listener.stop()
-
-
-def test_a_listener_that_cannot_connect_comes_back_when_it_can(
+def test_a_listener_that_cannot_connect_reconnects_when_it_can(
     listener: ChangeListener, recorder: Recorder, gap: Callable[[], Any], sql: Sql
 ) -> None:
     with gap():
         sql(BOOK_2)
-        recorder.events.queue.clear()
-    assert recorder.events.get(timeout=30) == [(1, "Archie Cohen"), (2, "Ada")]
+        sql("DELETE FROM interviews WHERE appointment_id = 1")
+    assert recorder.missed() == [(1, None), (2, ADA)]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_what_changed_without_a_notification_is_found_and_logged_once(
+    listener: ChangeListener, recorder: Recorder, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    silently = "BEGIN; SET LOCAL session_replication_role = replica; {}; COMMIT"
+    sql(silently.format(BOOK_2))
+    assert recorder.missed() == [(2, ADA)]
+    sql(silently.format("UPDATE interviews SET student = student WHERE appointment_id = 2"))
+    assert recorder.missed() == [(2, ADA)]
+    sql(silently.format("DELETE FROM interviews WHERE appointment_id = 2"))
+    assert recorder.missed() == [(2, None)]
+    assert warnings(caplog) == ["interviews changed without a notification"]
+
+
+def test_steady_writes_are_not_mistaken_for_changes_without_a_notification(
+    app: Flask,
+    recorder: Recorder,
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(change_listener, "VERIFY_INTERVAL", 0.0)
+    listener = start(ChangeListener(app.config["DATABASE"]), recorder)
+    assert recorder.missed() == [(1, ARCHIE)]
+    started = time.monotonic()
+    number = 0
+    while time.monotonic() < started + 2:
+        number += 1
+        sql("UPDATE interviews SET student = %s", [str(number)])
+    last = {"student": str(number), "interviewer": 1}
+    changes: list[Change] = []
+    while (1, last) not in [change[1:3] for change in changes[-5:]]:
+        changes += recorder.batches.get(timeout=30)
+    listener.stop()
+    # Each in its turn, and nothing found by a comparison.
+    seen = [change.interview["student"] for change in changes if change.interview]
+    assert seen == [str(n) for n in range(1, number + 1)]
+    assert warnings(caplog) == []
+
+
+def test_a_reset_is_compared_once(
+    app: Flask, listener: ChangeListener, recorder: Recorder, received: Received
+) -> None:
+    with app.app_context():
+        schema.reset()
+    time.sleep(3 * change_listener.VERIFY_INTERVAL)
+    assert received().count((1, ARCHIE)) == 1
+    assert recorder.batches.empty()
+
+
+def test_many_changes_arrive_in_order(app: Flask, recorder: Recorder, sql: Sql) -> None:
+    listener = start(ChangeListener(app.config["DATABASE"]), recorder)
+    assert recorder.missed() == [(1, ARCHIE)]
+    sql("INSERT INTO appointments SELECT n, 'x', 2 FROM generate_series(1001, 6000) n")
+    sql("INSERT INTO interviews SELECT n, 'x', 2, n FROM generate_series(1001, 6000) n")
+    changes: list[Change] = []
+    while len(changes) < 5001:
+        changes += recorder.batches.get(timeout=30)
+    assert [each.appointment_id for each in changes] == [None, *range(1001, 6001)]
+    listener.stop()
 
 
 def test_a_channel_that_never_delivers_is_not_listened_to(
-    app: Flask, recorder: Recorder, proxy: Proxy, caplog: pytest.LogCaptureFixture
+    app: Flask,
+    recorder: Recorder,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    for module in (interviews, notifications):
+        monkeypatch.setattr(module, "REPLY_TIMEOUT", 0.5)
     # Like a pooler in transaction mode: LISTEN succeeds, no notification arrives.
     proxy.loses = b"A"
     listener = ChangeListener({"dsn": proxy.url})
     listener.subscribe(recorder)
     listener.start()
     wait_for(lambda: proxy.count(b"LISTEN") > 2)
-    assert recorder.events.empty()
-    assert [record.message for record in caplog.records] == ["not listening for changes"]
+    assert list(recorder.batches.queue) == [[UNKNOWN]] * recorder.batches.qsize()
+    (record,) = caplog.records
+    assert record.message == "not listening for changes"
+    assert "pooler" in record.__dict__["error"]
     proxy.loses = b""
-    assert recorder.events.get(timeout=30) == [(1, "Archie Cohen")]
+    assert recorder.missed() == [(1, ARCHIE)]
     listener.stop()
 
 
 def test_a_silent_postgresql_is_noticed(
-    app: Flask, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    app: Flask, recorder: Recorder, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(change_listener, "VERIFY_INTERVAL", 0.2)
-    monkeypatch.setattr(change_listener, "REPLY_TIMEOUT", 0.5)
-
-    class Asking(Recorder):
-        def is_current(self, connection: DatabaseConnection) -> bool:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 'are you there'")
-            return True
-
-    asking = Asking()
-    listener = start(ChangeListener({"dsn": proxy.url}), asking)
-    assert asking.events.get(timeout=30) == [(1, "Archie Cohen")]
+    for module in (interviews, notifications):
+        monkeypatch.setattr(module, "REPLY_TIMEOUT", 0.5)
+    listener = start(ChangeListener({"dsn": proxy.url}), recorder)
+    assert recorder.missed() == [(1, ARCHIE)]
     connections = proxy.count(b"client_encoding")
     # Every reply is lost from now on: rows, completions, readiness.
     proxy.loses = b"ATDCZEN"
-    wait_for(lambda: proxy.count(b"client_encoding") > connections)
+    wait_for(lambda: proxy.count(b"client_encoding") > connections, 5)
     proxy.loses = b""
-    assert asking.events.get(timeout=30) == [(1, "Archie Cohen")]
+    assert recorder.receives_unknown()
     listener.stop()
 
 
 def test_a_subscriber_that_fails_does_not_end_the_listener(
     app: Flask, recorder: Recorder, sql: Sql
 ) -> None:
-    class Failing(Recorder):
+    class Failing:
         def receive(self, changes: Sequence[Change]) -> None:
-            raise ZeroDivisionError(json.dumps(changes))
+            if any(change.transaction_id for change in changes):
+                raise ZeroDivisionError
 
     listener = ChangeListener(app.config["DATABASE"])
     listener.subscribe(Failing())
     start(listener, recorder)
+    assert recorder.missed() == [(1, ARCHIE)]
     sql(BOOK_2)
-    wait_for(lambda: [(1, "Archie Cohen"), (2, "Ada")] in list(recorder.events.queue))
+    assert recorder.missed() == [(2, ADA)]
     listener.stop()

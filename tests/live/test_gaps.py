@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.database import LISTENERS, Sql
 from tests.support.http import ask, booking
+from tests.support.proxy import Proxy
 from tests.support.server import Serve, Server
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
@@ -104,6 +105,24 @@ def test_a_socket_that_opens_during_a_gap_receives_later_changes(
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
         for client in clients:
             until(client, frame(2, "Ada"))
+
+
+def test_a_socket_that_opens_after_a_comparison_has_missed_nothing(
+    serve: Serve, seeded: None, sql: Sql, proxy: Proxy
+) -> None:
+    server = serve(DATABASE_URL=proxy.url, WEB_CONCURRENCY="1")
+    with open_socket(server) as witness:
+        comparison = proxy.hold(b"student, interviewer_id, xmin")
+        sql("SELECT pg_notify('scheduler_changes', '{\"transaction\": 9, \"compare\": true}')")
+        assert comparison.reached.wait(5)
+        assert ask(server, "GET", "/api/appointments").json["1"]["interview"]
+        # No notification invalidates the response that is cached now.
+        sql("BEGIN; SET LOCAL session_replication_role = replica")
+        sql("DELETE FROM interviews WHERE appointment_id = 1; COMMIT")
+        comparison.passes.set()
+        until(witness, frame(1, None))
+        with open_socket(server):
+            assert ask(server, "GET", "/api/appointments").json["1"]["interview"] is None
 
 
 def test_an_interview_does_not_go_back_to_an_older_state_when_the_listener_resumes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from websockets.frames import CloseCode
 from tests.support.database import Sql
 from tests.support.server import Server
 from tests.support.websocket import (
+    closed_with,
     listening,
     open_socket,
     raw_socket,
@@ -63,6 +65,17 @@ def test_every_ping_gets_a_pong(server: Server) -> None:
         for _ in range(90):
             client.send("ping")
         assert [client.recv(30) for _ in range(90)] == ['"pong"'] * 90
+
+
+def test_a_client_that_sends_more_than_100_frames_in_ten_seconds_is_closed_with_1008(
+    server: Server,
+) -> None:
+    with open_socket(server) as client:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(150):
+                client.send("ping")
+                time.sleep(0.02)
+        assert closed_with(client) == CloseCode.POLICY_VIOLATION
 
 
 def test_a_protocol_ping_gets_a_protocol_pong(server: Server) -> None:

@@ -52,7 +52,7 @@ def reseed(app: Flask) -> None:
     """Seed the database afresh, and drop what the test before left in the cache."""
     with app.app_context():
         schema.reset()
-    data_version.changed()
+    data_version.record_change()
 
 
 EMPTY = """
@@ -70,4 +70,4 @@ EMPTY = """
 def refill(sql: Sql) -> None:
     """Bring back the test seed; quicker than `reseed`, for tests that only change rows."""
     sql(f"{EMPTY}; {(schema.SCHEMA / 'test.sql').read_text(encoding='utf-8')}")
-    data_version.changed()
+    data_version.record_change()

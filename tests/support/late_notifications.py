@@ -1,32 +1,31 @@
-"""The application, with a subscriber that changes an interview while the listener compares."""
+"""The application, with interviews that change while the change listener compares."""
 
 from __future__ import annotations
 
 from flask import Flask
 
 from app import create_app
-from app.database.change_listener import Subscriber
+from app.database import interviews
 from app.database.connection import DatabaseConnection
 from tests.support.database import connected
 
 
-class Meddler(Subscriber):
-    """Changes the interviews twice between LISTEN and the broadcaster's comparison."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._turn = 0
-
-    def compare(self, connection: DatabaseConnection) -> int:
-        self._turn += 1
-        with connected(self._url) as run:
-            for state in ("older", "newer"):
-                run("UPDATE interviews SET student = %s", [f"{state} {self._turn}"])
-        return 0
-
-
 def create() -> Flask:
-    """Create the application; gunicorn calls it by name."""
+    """Create the application; gunicorn calls it by name.
+
+    Its interviews change twice between LISTEN and each comparison.
+    """
     app = create_app()
-    app.extensions["change_listener"]._subscribers.insert(0, Meddler(app.config["DATABASE_URL"]))
+    fetch = interviews.fetch
+    turn = 0
+
+    def change_and_fetch(connection: DatabaseConnection) -> interviews.Interviews:
+        nonlocal turn
+        turn += 1
+        with connected(app.config["DATABASE_URL"]) as run:
+            for state in ("older", "newer"):
+                run("UPDATE interviews SET student = %s", [f"{state} {turn}"])
+        return fetch(connection)
+
+    interviews.fetch = change_and_fetch
     return app

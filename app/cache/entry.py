@@ -1,0 +1,100 @@
+"""The cached response of one path, and the queries that renew it.
+
+Guarantees: a request gets a response whose query started after the request arrived, or
+a cached one that is just as new. At most one query per path runs at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from app.cache import data_version
+from app.cache.cached_response import CachedResponse, Representation
+
+# Seconds from the start of the query. Limits how long a change without a notification
+# stays invisible.
+MAX_AGE = 1.0
+# Seconds that a request waits for a query that another thread runs.
+WAIT_TIMEOUT = 4.7
+
+# Calls the application. Returns its response to a GET of the path.
+Call = Callable[[], Representation]
+
+
+class Query:
+    """A query for a path. Several requests may wait for its result."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.done = threading.Event()
+        self.result: CachedResponse | Representation | None = None
+
+
+class Entry:
+    """The cached response of a path, and the next query if requests wait for it."""
+
+    def __init__(self) -> None:
+        self.response: CachedResponse | None = None
+        self._version = b""
+        self._expires_at = 0.0
+        self._lock = threading.Lock()
+        self._is_querying = False
+        self._next: Query | None = None
+
+    def fresh(self) -> CachedResponse | None:
+        """Return the cached response if it may be served now."""
+        if self._version == data_version.begun() and time.monotonic() < self._expires_at:
+            return self.response
+        return None
+
+    def query(self, call: Call) -> CachedResponse | Representation | None:
+        """Return the result of a query that starts from now on, or None after a timeout.
+
+        A running query is not shared: its result may be older than a write that the client
+        has seen. All requests that arrive while it runs share the next one.
+        """
+        with self._lock:
+            is_first = not self._is_querying
+            self._is_querying = True
+            if is_first:
+                query = Query(call)
+            else:
+                query = self._next = self._next or Query(call)
+        if is_first:
+            self._run(query)
+        else:
+            query.done.wait(WAIT_TIMEOUT)
+        return query.result
+
+    def _run(self, query: Query) -> None:
+        """Run a query, and then the next one in a thread: this request waits no longer."""
+        try:
+            query.result = self.fresh() or self._renew(query.call)
+        finally:
+            query.done.set()
+            with self._lock:
+                following, self._next = self._next, None
+                self._is_querying = following is not None
+            if following:
+                threading.Thread(target=self._run, args=[following], daemon=True).start()
+
+    def _renew(self, call: Call) -> CachedResponse | Representation:
+        """Call the application, and cache its response if no commit was in flight."""
+        version = data_version.read()
+        expires_at = time.monotonic() + MAX_AGE
+        received = call()
+        if not received.status.startswith("200"):
+            return received
+        response = self.response
+        # If the body is the same, the cached response stays, with its compressed body.
+        if response is None or response.body != received.body:
+            if self._version == version.begun:
+                # A change without a notification. Other workers and paths must query too.
+                data_version.record_change()
+            response = CachedResponse(received.headers, received.body)
+        self.response = response
+        self._version = version.begun if version.is_settled else b""
+        self._expires_at = expires_at
+        return response
