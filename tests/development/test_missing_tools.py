@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.support import tools
@@ -22,11 +24,12 @@ def test_in_ci_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         tools.program("no-such-program")
 
 
-@pytest.mark.parametrize("name", ["skip(", "importorskip"])
-def test_no_test_is_skipped_in_another_way(name: str) -> None:
-    by_itself = [
-        str(path.relative_to(ROOT))
+def test_no_test_is_skipped_in_another_way() -> None:
+    # What only root may do is no fault of a machine.
+    by_itself = re.compile(r"pytest\.(importor)?skip\((?!\"needs root)")
+    files = [
+        path.relative_to(ROOT).as_posix()
         for path in ROOT.glob("tests/**/*.py")
-        if f"pytest.{name}" in path.read_text(encoding="utf-8")
+        if by_itself.search(path.read_text(encoding="utf-8"))
     ]
-    assert by_itself == (["tests/support/tools.py"] if name == "skip(" else [])
+    assert files == ["tests/support/tools.py"]
