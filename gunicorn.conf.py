@@ -69,6 +69,9 @@ def on_starting(server: Any) -> None:
     if server.cfg.preload_app:
         # gevent must patch a worker before the application is loaded.
         sys.exit("Not started: the server cannot preload the application; omit --preload.")
+    if server.cfg.max_requests:
+        # The fast path does not count its requests.
+        sys.exit("Not started: the server does not count requests; omit --max-requests.")
 
 
 def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
@@ -100,7 +103,7 @@ def post_fork(server: Any, worker: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """Settle the counters of a worker that has ended, in whichever way."""
     if worker.index is not None:
-        data_version.settle(worker.index)
+        data_version.close_counters(worker.index)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -114,8 +117,8 @@ def when_ready(server: Any) -> None:
         "started",
         extra={
             "environment": settings["APP_ENV"],
-            "port": settings["PORT"],
-            "workers": settings["WEB_CONCURRENCY"],
+            "port": server.address[0][1],
+            "workers": server.num_workers,
             "pool": settings["DB_POOL_SIZE"],
             "cors_origins": ",".join(sorted(settings["CORS_ORIGINS"])),
         },

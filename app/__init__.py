@@ -1,7 +1,7 @@
 """The Interview Scheduler API: days, appointments and interviewers over HTTP.
 
-Read `create_app` first. A request passes through the middleware, outermost first, and
-then through Flask to a view in `app.api`.
+Read `create_app` first. gunicorn's worker answers from the cache without WSGI if it can.
+Every other request passes through the middleware, outermost first, to a view in `app.api`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.config.from_mapping(config.read_settings(environ))
 
     records.configure()
+    # This module implements `CommitObserver`.
     statements.init_app(app, commits=data_version)
     commands.init_app(app)
     errors.init_app(app)

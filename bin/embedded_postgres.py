@@ -88,7 +88,7 @@ def command(name: str, data: Path, *arguments: str) -> list[str]:
     """The command that runs one of PostgreSQL's programs on a folder of data.
 
     PostgreSQL refuses to run as root. For root the command changes to the user
-    whose the data is, and keeps root's right to reach every folder: a checkout in
+    who owns the data, and keeps root's access to every folder: a checkout in
     /root works, and no folder has to be opened to others.
     """
     line = [str(program(name)), *arguments]

@@ -45,7 +45,7 @@ def list_appointments() -> str:
     return statements.fetch_text(SELECT_APPOINTMENTS)
 
 
-# The locks prevent that the appointment or the interviewer is deleted before the insert,
+# The locks keep the appointment and the interviewer from being deleted before the insert,
 # and the interview before its update. `has_vanished` is true if the interview was deleted
 # while the statement waited to lock it. The deleting transaction may have inserted another
 # interview, which only a new statement can see.

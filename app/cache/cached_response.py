@@ -27,7 +27,7 @@ MAX_HEADER_LENGTH = 500
 
 @dataclass(slots=True)
 class Representation:
-    """A response as sent: a status, headers and a body.
+    """A status, headers and a body, before the common headers are added.
 
     The server stores the encoded header lines in `encoded`, by URL scheme and origin.
     """

@@ -52,7 +52,7 @@ def take_over(index: int) -> None:
     _index = index
 
 
-def settle(index: int) -> None:
+def close_counters(index: int) -> None:
     """Count the commits of a worker that has ended as finished.
 
     A commit during which it was killed may still become visible. So all transactions are

@@ -33,7 +33,7 @@ class Query:
 
 
 class Entry:
-    """The cached response of a path, and the next query if requests wait for it."""
+    """The cached response of a path, and the query that waiting requests will share."""
 
     def __init__(self) -> None:
         self.response: CachedResponse | None = None
@@ -69,7 +69,7 @@ class Entry:
         return query.result
 
     def _run(self, query: Query) -> None:
-        """Run a query, and then the next one in a thread: this request waits no longer."""
+        """Run a query. If others wait for the next one, a thread runs it: this request is done."""
         try:
             query.result = self.fresh() or self._renew(query.call)
         finally:

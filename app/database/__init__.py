@@ -2,6 +2,6 @@
 
 A statement returns or raises within five seconds. A write is executed exactly once, even
 if the connection breaks during COMMIT. Read `statements` first, then `commits`, `pool` and
-`connection`. `change_listener` receives the changes of all clients of the database, as
-`notifications`, and finds others by comparing `interviews`.
+`connection`. `change_listener` receives every change through `notifications`. It finds
+changes without a notification by comparing `interviews`.
 """

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 VERIFY_INTERVAL = 4.0
 RECONNECT_INTERVAL = 0.2
 STOP_TIMEOUT = 0.25
-# Seconds after a change until the next one is received. Waking up costs more than a
-# change, so this lets many arrive together when there are many.
+# Seconds to pause after receiving changes. Waking up costs more than handling a change, so
+# during a burst this collects many.
 PAUSE = 0.002
 # Any data may have changed.
 UNKNOWN = Change()
@@ -54,7 +54,7 @@ class ChangeListener:
         self._is_stopping = threading.Event()
         self._has_listened = threading.Event()
         self._last_problem = ""
-        self._has_truncate = False
+        self._must_compare = False
         self._has_warned = False
 
     def subscribe(self, subscriber: Subscriber) -> None:
@@ -104,8 +104,8 @@ class ChangeListener:
             if changes := notifications.receive(connection, STOP_TIMEOUT):
                 self._pass_on(changes)
                 time.sleep(PAUSE)
-            if self._has_truncate:
-                self._has_truncate = False
+            if self._must_compare:
+                self._must_compare = False
                 self._compare(connection)
             if time.monotonic() > verify_at:
                 notifications.free_queue(connection)
@@ -116,7 +116,7 @@ class ChangeListener:
         for subscriber in self._subscribers:
             subscriber.receive(changes)
         interviews.apply(changes, self._interviews)
-        self._has_truncate |= any(change.is_truncate for change in changes)
+        self._must_compare |= any(change.must_compare for change in changes)
 
     def _compare(self, connection: DatabaseConnection) -> int:
         """Find and pass on changes of interviews without a notification. Returns their number.
@@ -139,7 +139,7 @@ class ChangeListener:
         if interviews.are_stored(self._interviews, connection):
             return
         missed = self._compare(connection)
-        if missed and not self._has_truncate and not self._has_warned:
+        if missed and not self._must_compare and not self._has_warned:
             self._has_warned = True
             log.warning(
                 "interviews changed without a notification",

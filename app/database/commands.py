@@ -42,9 +42,9 @@ def prepare() -> None:
 @cli.command("reset")
 @click.option("--yes", is_flag=True, help="Allow it in production and for a remote database.")
 def reset(*, yes: bool) -> None:
-    """Drop, create and seed all tables. Deletes every booking."""
+    """Drop, create and seed all tables. Deletes all data."""
     environment = current_app.config["APP_ENV"]
-    how = "This deletes every booking. To do it anyway: flask db reset --yes"
+    how = "This deletes all data. To do it anyway: flask db reset --yes"
     if environment == "production" and not yes:
         sys.exit(f"APP_ENV is production. {how}")
     try:

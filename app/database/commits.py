@@ -1,4 +1,4 @@
-"""Commits: whoever observes them learns of each, and no lost connection hides an outcome."""
+"""Sends COMMIT, notifies the observer, and finds out the outcome if the connection breaks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask import current_app
 from app.database.connection import DatabaseConnection
 from app.database.errors import DatabaseUnavailable
 
-# Seconds between questions about a transaction that has not ended.
+# Seconds between checks of a transaction that has not ended.
 ASK_INTERVAL = 0.05
 
 # If a backend is terminated while it waits for a synchronous standby, its transaction is
@@ -46,9 +46,10 @@ NO_OBSERVER = _NoObserver()  # type: ignore[abstract]
 
 
 class Commit:
-    """The COMMIT of a write. Use it in a `with` statement, at whose end the write is given up.
+    """The COMMIT of one write, as a context manager.
 
-    It is in flight from the moment before COMMIT is sent until its outcome is known.
+    It is in flight from the moment before COMMIT is sent until its outcome is known. If the
+    outcome is still unknown at the end of the block, the commit is abandoned.
     """
 
     def __init__(self) -> None:
@@ -75,7 +76,7 @@ class Commit:
         self._finish()
 
     def ask_for_outcome(self, connection: DatabaseConnection) -> bool:
-        """Return whether the transaction was committed. `connection` is another one than before.
+        """Return whether the transaction was committed. `connection` must be a new one.
 
         Raises `psycopg2.OperationalError` if it has not ended by the connection's deadline,
         and `DatabaseUnavailable` if the outcome cannot be known any more.

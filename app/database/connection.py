@@ -52,8 +52,8 @@ def _wait_with_poll(descriptor: int, for_reading: bool, seconds: float) -> bool:
 class DatabaseConnection(psycopg2.extensions.connection):
     """A connection that raises an exception if PostgreSQL has not replied by `deadline`.
 
-    `deadline` is a `time.monotonic()`. `instance` identifies the running PostgreSQL: it is
-    another one after a failover, a restart or the recovery from a crash. All connections
+    `deadline` is a `time.monotonic()`. `instance` identifies the running PostgreSQL: it
+    changes after a failover, a restart or the recovery from a crash. All connections
     wait with `wait_until_ready`, which gunicorn.conf.py replaces.
     """
 

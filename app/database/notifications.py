@@ -24,16 +24,16 @@ class Change(NamedTuple):
     """A committed change of an interview, or of other data if `appointment_id` is None.
 
     `interview` is the new state, None if the interview was deleted. `xmin` is the id of
-    the (sub)transaction that wrote the row. `transaction_id` is None if the change was
-    found by a comparison. `is_truncate` says that interviews were deleted without a
-    change for each.
+    the (sub)transaction that wrote the row. `transaction_id` is None if no
+    notification reported the change. `must_compare` says that interviews were deleted
+    without a notification for each.
     """
 
     transaction_id: int | None = None
     appointment_id: int | None = None
     interview: Mapping[str, Any] | None = None
     xmin: int = 0
-    is_truncate: bool = False
+    must_compare: bool = False
 
 
 def listen(connection: DatabaseConnection) -> None:
@@ -117,7 +117,7 @@ def _parse(payload: str) -> Change | None:
             xmin = fields.get("xmin") or transaction_id % 2**32
             change = Change(transaction_id, appointment_id, fields.get("interview"), xmin)
         case {"transaction": int(transaction_id)} if "id" not in fields:
-            change = Change(transaction_id, is_truncate=fields.get("compare") is True)
+            change = Change(transaction_id, must_compare=fields.get("compare") is True)
         case _:
             return None
     return change if 0 < transaction_id < 2**63 else None

@@ -43,11 +43,11 @@ class DatabasePool:
         work: Callable[[DatabaseConnection], Result],
         *,
         has_priority: bool = False,
-        must_end: Callable[[], bool] = lambda: False,
+        is_undecided: Callable[[], bool] = lambda: False,
     ) -> Result:
         """Call `work` with a connection, and again with another one after a transient error.
 
-        Work with priority is first, then the order is that of arrival. While `must_end()`
+        Work with priority is first, then the order is that of arrival. While `is_undecided()`
         is true, the number of attempts is not limited. Raises `DatabaseUnavailable` or
         `psycopg2.Error`.
         """
@@ -61,7 +61,9 @@ class DatabasePool:
                 except psycopg2.Error as error:
                     if is_login_refused(error) or not is_transient(error):
                         raise
-                    if time.monotonic() > deadline or (attempt >= MAX_ATTEMPTS and not must_end()):
+                    if time.monotonic() > deadline or (
+                        attempt >= MAX_ATTEMPTS and not is_undecided()
+                    ):
                         raise
                 time.sleep(0.01 * attempt)
                 attempt += 1

@@ -69,7 +69,7 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
         return row
 
     with Commit() as commit:
-        return pool.run(write, must_end=lambda: commit.is_in_flight)
+        return pool.run(write, is_undecided=lambda: commit.is_in_flight)
 
 
 def _execute(connection: DatabaseConnection, statement: str, parameters: Mapping[str, Any]) -> Any:

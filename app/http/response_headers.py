@@ -1,7 +1,7 @@
 """The status line and headers of every response: request id, security headers and CORS.
 
-Only `complete` adds the headers. The WSGI middleware below calls it, and so does the
-server for responses that it sends without the application.
+`complete` adds the security and CORS headers. Its callers add `X-Request-ID`: the WSGI
+middleware below, and the server for responses that it sends without the application.
 """
 
 from __future__ import annotations

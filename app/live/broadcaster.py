@@ -33,7 +33,7 @@ class Broadcaster:
         self._keep_alive_thread: threading.Thread | None = None
         self.is_stopping = False
         # Handshakes, and clients that send much, take turns.
-        self.turn = threading.Lock()
+        self.socket_turn = threading.Lock()
 
     def serve(self, client: WebSocket, request_id: str) -> None:
         """Serve a socket and send it every change, until it closes."""

@@ -14,7 +14,7 @@ from websockets.typing import Subprotocol
 
 from app.database.change_listener import ChangeListener
 from app.http import cors
-from app.http.errors import problem, unavailable
+from app.http.errors import problem
 from app.live.broadcaster import Broadcaster
 from app.live.websocket import WebSocket
 
@@ -56,12 +56,14 @@ class WebSocketMiddleware:
         if not cors.is_allowed(environ.get("HTTP_ORIGIN"), self._origins):
             return problem(403, "This origin may not connect.")(environ, start_response)
         if self._broadcaster.is_stopping:
-            return unavailable()(environ, start_response)
+            refusal = problem(503, "The server is stopping. Try again shortly.")
+            refusal.headers["Retry-After"] = "2"
+            return refusal(environ, start_response)
         connection: socket.socket | None = environ.get("gunicorn.socket")
         if connection is None:
             refusal = problem(501, "WebSockets need gunicorn. Start the server with bin/dev.")
             return refusal(environ, start_response)
-        with self._broadcaster.turn:
+        with self._broadcaster.socket_turn:
             time.sleep(HANDSHAKE_INTERVAL)
         response = _accept(environ)
         if response is None or response.status_code != 101:
@@ -72,7 +74,7 @@ class WebSocketMiddleware:
             refusal.headers["Sec-WebSocket-Version"] = "13"
             return refusal(environ, start_response)
         self._listener.wait_until_listening(LISTENER_TIMEOUT)
-        client = WebSocket(connection, response.serialize(), self._broadcaster.turn)
+        client = WebSocket(connection, response.serialize(), self._broadcaster.socket_turn)
         self._broadcaster.serve(client, environ["HTTP_X_REQUEST_ID"])
         # The server closes the connection without another response.
         raise StopIteration

@@ -1,7 +1,7 @@
 """A stream on stdout that never blocks a worker for long.
 
 - A line has at most 4,096 bytes and is written at once. A pipe keeps such a write in
-  one piece (PIPE_BUF in POSIX), so lines of different processes never mix. A longer
+  one piece (PIPE_BUF on Linux), so lines of different processes never mix. A longer
   line is cut and marked with `[...]`.
 - If the reader of a pipe stops, a worker waits once, for at most 0.1 seconds. It then
   drops lines until the pipe accepts one, and logs their number:

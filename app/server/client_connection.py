@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +28,9 @@ STOP_TIMEOUT = 0.5
 RESPONSES_PER_TURN = 8
 # Seconds that a pipelined request waits for those of other connections.
 PIPELINING_TIMEOUT = 0.5
+
+
+_asks_for_websocket = re.compile(rb"\r\nupgrade:[ \t]*websocket", re.IGNORECASE).search
 
 
 class ClientConnection:
@@ -98,26 +102,26 @@ class ClientConnection:
     def _serve_pipelined_request(self, received: bytes) -> bytes | None:
         """Serve a request that was sent before the response to the previous one.
 
-        A worker serves one such request at a time. So many clients that send them delay
-        other clients no more than one does.
+        Such requests take turns: each waits for its turn, but at most PIPELINING_TIMEOUT. A
+        hundred clients that send them delay others hardly more than one does.
         """
         gevent.sleep(0)
-        if b"upgrade" in received[: received.find(END)].lower():
+        if received.startswith(b"GET ") and _asks_for_websocket(received, 0, received.find(END)):
             # A WebSocket would keep its turn until it closes.
             return self._serve_with_gunicorn(received)
-        has_turn = self.worker.pipelining.acquire(timeout=PIPELINING_TIMEOUT)
+        has_turn = self.worker.pipelining_turn.acquire(timeout=PIPELINING_TIMEOUT)
         try:
             return self._serve_request(received)
         finally:
             if has_turn:
-                self.worker.pipelining.release()
+                self.worker.pipelining_turn.release()
 
     def _serve_request(self, received: bytes) -> bytes | None:
         """Serve the first request in `received`. Returns the bytes after it.
 
         Returns None if the connection must be closed.
         """
-        # Only gunicorn's response announces that the connection will be closed.
+        # The fast path always sends `Connection: keep-alive`.
         if not self.worker.alive or not self.worker.cfg.keepalive:
             return self._serve_with_gunicorn(received)
         started = time.perf_counter()
@@ -149,5 +153,5 @@ class ClientConnection:
 
     def take_turn(self) -> None:
         """Let other connections run first, and take turns with greedy ones."""
-        with self.worker.greedy:
+        with self.worker.reading_turn:
             gevent.sleep(0)

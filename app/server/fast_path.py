@@ -81,7 +81,7 @@ class FastPath:
         self, request: PlainRequest, scheme: str, representation: Representation
     ) -> RenderedResponse:
         origin = request.header(b"origin")
-        # All unknown origins share one entry.
+        # All unknown origins share one rendered head.
         allowed = origin if origin in self._origins else None
         lines = representation.encoded.get((scheme, allowed))
         if lines is None:

@@ -94,8 +94,8 @@ class PlainRequestParser:
                     if body:
                         self._parser.feed_data(body)
                     return PlainRequest(*line, headers, body, end)
-        except (HttpParserError, HttpParserUpgrade):
-            pass
+        except (HttpParserError, HttpParserUpgrade, ValueError):
+            pass  # ValueError: a length of thousands of digits
         # The old parser may expect a body, or the end of the connection.
         self._parser = HttpRequestParser(self)
         return None

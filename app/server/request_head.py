@@ -13,7 +13,7 @@ from collections.abc import Callable
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 
 MAX_BYTES = 64 * 1024
-# gunicorn's limit for the request line.
+# A longer request line is never valid: gunicorn accepts 4,094 bytes, and at most 8,190.
 MAX_LINE_BYTES = 8190
 END = b"\r\n\r\n"
 

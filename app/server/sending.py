@@ -15,6 +15,9 @@ SEND_TIMEOUT = 20.0
 # A body up to this size is copied, to be sent together with its head. A larger one is not:
 # each client that does not read would occupy memory for a copy.
 COPIED_BYTES = 16 * 1024
+# Bytes of different bodies that wait for slow clients. Each write makes another version of a
+# list, and a client that does not read keeps the one that it asked for in memory.
+MAX_STALLED_BYTES = 8 * 1024 * 1024
 # Bytes and seconds of a request that are read after an early response. Closing a connection
 # with unread bytes could destroy the response (RFC 9112, section 9.6).
 LINGER_BYTES = 10 * 1024 * 1024
@@ -32,21 +35,43 @@ def send(client: Any, head: bytes, body: bytes) -> None:
 
 def _send_all(client: Any, data: bytes) -> None:
     try:
-        sent = client.send(data, 0, 0.0)
+        sent = client.send(data, 0, 0.0)  # gevent's timeout: do not wait
     except BlockingIOError:
         sent = 0
     if sent < len(data):
         client.settimeout(SEND_TIMEOUT)
-        with aborting_if_not_read():
+        with aborting_if_not_read(), _stalled(client, data):
             client.sendall(memoryview(data)[sent:])
         client.settimeout(None)
+
+
+# What slow clients have not received yet, in the order in which they began to wait.
+_stalled_data: dict[Any, bytes] = {}
+
+
+@contextlib.contextmanager
+def _stalled(client: Any, data: bytes) -> Iterator[None]:
+    """Count what a slow client occupies, and cut off the slowest if that is too much."""
+    _stalled_data[client] = data
+    different = {id(each): len(each) for each in _stalled_data.values()}
+    if sum(different.values()) > MAX_STALLED_BYTES:
+        slowest = next(iter(_stalled_data))
+        oldest = _stalled_data[slowest]
+        for other in [each for each, held in _stalled_data.items() if held is oldest]:
+            del _stalled_data[other]
+            with contextlib.suppress(OSError):
+                other.shutdown(socket.SHUT_RDWR)
+    try:
+        yield
+    finally:
+        _stalled_data.pop(client, None)
 
 
 @contextlib.contextmanager
 def aborting_if_not_read() -> Iterator[None]:
     """Abort the connection of a client that does not read its response.
 
-    The server responds to other timeouts with a problem: here, in the middle of a response.
+    A `TimeoutError` would make the worker send a 408 in the middle of the response.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """Lets a greenlet wait for a socket of psycopg2, which gevent does not patch.
 
 `select.poll` under gevent does the same with more objects per call. A booking waits for
-PostgreSQL three times.
+PostgreSQL twice.
 """
 
 from __future__ import annotations

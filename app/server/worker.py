@@ -65,8 +65,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.waiting: set[ClientConnection] = set()
         self._has_to_stop = Event()
         # Connections that send without waiting take turns: to be read, and to be served.
-        self.greedy = Semaphore(1)
-        self.pipelining = Semaphore(1)
+        self.reading_turn = Semaphore(1)
+        self.pipelining_turn = Semaphore(1)
 
     def run(self) -> None:
         """Serve until the worker is stopped."""

@@ -300,6 +300,9 @@ ATTACKS: dict[str, Attack] = {
         port, b"", request("GET /api/appointments"), 50
     ),
     "sockets that nobody reads": lambda port: never_read(port, HANDSHAKE, PING_TEXT, 250),
+    "upgrades on many connections": lambda port: drip(
+        port, b"", request("GET /api/days", b"X: upgrade\r\n"), 100
+    ),
     "reads on many connections": lambda port: drip(port, b"", GET_DAYS, 100),
     "compressed lists": lambda port: read_whole_responses(
         port, request("GET /api/appointments", b"Accept-Encoding: gzip\r\n"), 10

@@ -91,7 +91,14 @@ def test_an_invalid_setting_stops_the_server_with_a_clear_message(
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("option", ["--preload", "--certfile=x"])
+def test_the_log_says_what_flags_override(serve: Serve) -> None:
+    port = free_port()
+    command = f'gunicorn --workers 2 --bind 127.0.0.1:{port} "app:create_app()"'
+    server = serve(command, WEB_CONCURRENCY="1")
+    assert f" port={port} workers=2 " in server.log
+
+
+@pytest.mark.parametrize("option", ["--preload", "--certfile=x", "--max-requests=9"])
 def test_an_unsupported_option_stops_the_server_with_a_clear_message(option: str) -> None:
     command = subprocess.run(
         ["gunicorn", option, "app:create_app()"],
