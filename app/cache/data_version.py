@@ -64,7 +64,7 @@ def close_counters(index: int) -> None:
 
 def begun() -> bytes:
     """Return the version as bytes. They change whenever a commit begins."""
-    return bytes(_memory[_BEGUN])
+    return _memory[_BEGUN]
 
 
 def read() -> Version:

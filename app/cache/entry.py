@@ -56,13 +56,13 @@ class Entry:
         has seen. All requests that arrive while it runs share the next one.
         """
         with self._lock:
-            is_first = not self._is_querying
+            is_idle = not self._is_querying
             self._is_querying = True
-            if is_first:
+            if is_idle:
                 query = Query(call)
             else:
                 query = self._next = self._next or Query(call)
-        if is_first:
+        if is_idle:
             self._run(query)
         else:
             query.done.wait(WAIT_TIMEOUT)

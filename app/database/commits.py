@@ -38,7 +38,7 @@ class CommitObserver(Protocol):
 
 
 class _NoObserver(CommitObserver):
-    """Does nothing."""
+    """Does nothing: for an application without a cache."""
 
 
 # mypy takes methods without statements for abstract ones.

@@ -85,7 +85,10 @@ class DatabaseConnection(psycopg2.extensions.connection):
 
 @cache
 def _set_wait_callback() -> None:
-    """Make psycopg2 wait with `_wait`, in the whole process."""
+    """Make psycopg2 wait with `_wait`, in the whole process.
+
+    From then on, every connection in it must be a `DatabaseConnection`.
+    """
     psycopg2.extensions.set_wait_callback(_wait)
 
 

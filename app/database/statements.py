@@ -57,18 +57,19 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
     pool: DatabasePool = current_app.extensions["pool"]
     row: Any = None
 
-    def write(connection: DatabaseConnection) -> Any:
-        nonlocal row
-        # If the connection broke during COMMIT, a second booking could fail because of the
-        # first one.
-        if commit.is_in_flight and commit.ask_for_outcome(connection):
-            return row
-        row = _execute(connection, statement, parameters)
-        if row.transaction_id:
-            commit.send(connection, row.transaction_id)
-        return row
-
     with Commit() as commit:
+
+        def write(connection: DatabaseConnection) -> Any:
+            nonlocal row
+            # If the connection broke during COMMIT, a second booking could fail because of
+            # the first one.
+            if commit.is_in_flight and commit.ask_for_outcome(connection):
+                return row
+            row = _execute(connection, statement, parameters)
+            if row.transaction_id:
+                commit.send(connection, row.transaction_id)
+            return row
+
         return pool.run(write, is_undecided=lambda: commit.is_in_flight)
 
 

@@ -23,16 +23,13 @@ _bare_line_feed = re.compile(rb"(?<!\r)\n").search
 def receive_head(
     receive: Callable[[], bytes], received: bytes, take_turn: Callable[[], None]
 ) -> bytes:
-    """Receive until a head is complete. Returns everything received, b"" if there is none.
+    """Receive until a head is complete. Returns everything received.
 
     `receive` returns the next bytes, `received` are the bytes received before, and
     `take_turn` lets other requests run. A malformed head is returned as it is, and gunicorn
     refuses it. Raises `NoMoreData` if the head is incomplete, and `LimitRequestHeaders`
     if it is too large.
     """
-    received = received or receive()
-    if not received or END in received:
-        return received
     head = bytearray(received)
     searched = 0
     while head.find(END, max(0, searched - len(END))) < 0:
