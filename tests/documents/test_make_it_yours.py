@@ -175,7 +175,7 @@ def test_another_name_reaches_every_place(mine: Copy, postgres: str) -> None:
 @pytest.mark.slow
 def test_what_is_left_passes_every_check(mine: Copy, postgres: str) -> None:
     mine.run("ruff check && ruff format --check && mypy")
-    mine.check("tests", postgres)
+    mine.check("tests --numprocesses=4 --dist=loadfile", postgres)
 
 
 @pytest.mark.slow
