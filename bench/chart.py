@@ -1,4 +1,4 @@
-"""Draws the reads: requests a second of each server, labelled with the CPU time a request."""
+"""Draw the reads: requests per second of each server, labelled with CPU time per request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The PostgreSQL that is used for the measurements, and the weeks that are stored in it."""
+"""The PostgreSQL of the benchmark, and the weeks of appointments in it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ FILL = """
 
 
 class Setting(NamedTuple):
-    """How long to measure, in which PostgreSQL, and the database of the Node original."""
+    """How long to measure, the PostgreSQL to use, and the Node server's database."""
 
     rounds: int
     seconds: int
@@ -87,7 +87,7 @@ def fill(url: str, week: Week) -> None:
 
 
 def execute(url: str, statement: str, parameters: Any = None) -> Sequence[Any]:
-    """Run a statement on a connection of its own; returns the rows."""
+    """Run a statement on a new connection, and return the rows."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What a server takes before it does anything: memory with open WebSockets, time to start."""
+"""Memory with open WebSockets, and the time to start."""
 
 from __future__ import annotations
 

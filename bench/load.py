@@ -35,7 +35,7 @@ Accept-Language: en-US,en;q=0.9"""
 
 
 class Load(NamedTuple):
-    """What wrk saw and what it cost; times in seconds, CPU time a request."""
+    """What wrk measured: times in seconds, and CPU time per request."""
 
     requests: float
     rate: float
@@ -72,7 +72,7 @@ def put(server: Server, seconds: int, connections: int = CONNECTIONS) -> Load:
 
 
 def book(connection: HTTPConnection, appointment_id: int, student: str) -> bool:
-    """Book one appointment; whether the response is 204."""
+    """Book one appointment. Returns whether the response is 204."""
     body = json.dumps({"interview": {"student": student, "interviewer": 1}})
     path = f"/api/appointments/{appointment_id}"
     connection.request("PUT", path, body, {"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""Markdown tables, and how figures are written in them."""
+"""Markdown tables, and the format of figures in them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def comparison(title: str, requests: Mapping[str, Mapping[str, Sequence[Load]]])
 
 
 def number(value: float) -> str:
-    """A whole number; a dash if it is unknown."""
+    """Format an integer; a dash if it is unknown."""
     return "–" if math.isnan(value) else f"{value:,.0f}"
 
 
@@ -71,5 +71,5 @@ def ms(seconds: float) -> str:
 
 
 def progress(text: str) -> None:
-    """Say on stderr what is going on; stdout is the report."""
+    """Print progress to stderr; the report goes to stdout."""
     print(f"… {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Measures this server beside its peers. The report goes to stdout, as Markdown.
+"""Measure this server beside its peers. The report goes to stdout, as Markdown.
 
 It starts what it needs and stops it: PostgreSQL, this server, the peers in
 bench/peers. Nothing leaves the machine. It needs wrk and, in an environment with
@@ -50,7 +50,7 @@ PARTS: dict[str, Callable[[Setting], Reads | None]] = {
 
 
 def main() -> None:
-    """Run the parts that were asked for, one after the other."""
+    """Run the selected parts, one after the other."""
     options = _options()
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))

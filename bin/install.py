@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Install. Returns pip's exit code."""
+    """Install, and return pip's exit code."""
     started = time.monotonic()
     _install_pip()
     pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]

@@ -49,14 +49,14 @@ def render(line: str, *, colour: bool) -> str:
 
 
 def parse(line: str) -> dict[str, str]:
-    """The fields of a logfmt line; empty if it is none."""
+    """Return the fields of a logfmt line, none for any other line."""
     if not line.startswith("at="):
         return {}
     return {name: _unquote(value) for name, value in _FIELD.findall(line)}
 
 
 def _unquote(value: str) -> str:
-    """A value without its quotes. Line breaks stay escaped: a client's text forges no line."""
+    """Remove quotes. Line breaks stay escaped, so that a client cannot forge a line."""
     return value[1:-1].replace(r"\"", '"') if value.startswith('"') else value
 
 

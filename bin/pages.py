@@ -63,7 +63,7 @@ def serve(first_port: int, api: Callable[[], str]) -> str:
 
 
 def loopback_addresses(port: int) -> list[tuple[str, int]]:
-    """The addresses that `localhost` means: that of IPv4, and of IPv6 if there is one."""
+    """Return the addresses of `localhost`: IPv4, and IPv6 if this machine has it."""
     addresses = [("127.0.0.1", port)]
     try:
         with socket.socket(socket.AF_INET6) as probe:
@@ -107,7 +107,7 @@ class _Handler(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def translate_path(self, path: str) -> str:
-        """The file that a path means; below /reference/ one of Swagger UI."""
+        """Return the file of a path. Files below /reference/ are those of Swagger UI."""
         if not path.startswith("/reference/"):
             return super().translate_path(path)
         self.directory, kept = str(_swagger_ui()), self.directory
@@ -136,12 +136,12 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing: the terminal shows the API's requests."""
+        """Log nothing: the terminal shows the API's requests."""
 
 
 @cache
 def _swagger_ui() -> Path:
-    """The folder with Swagger UI's files."""
+    """Return the folder with Swagger UI's files."""
     package = importlib.util.find_spec("flask_swagger_ui")
     if package is None or not package.submodule_search_locations:
         raise ImportError("flask-swagger-ui is not installed")

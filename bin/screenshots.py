@@ -1,4 +1,4 @@
-"""Takes the pictures of the example client, in light and dark.
+"""Take the pictures of the example client, in light and dark.
 
     .venv/bin/python bin/screenshots.py [FOLDER]
 
@@ -137,7 +137,7 @@ def send(api: str, path: str, method: str = "GET", body: Any = None) -> Any:
 
 @contextmanager
 def serving_api(database: str) -> Iterator[str]:
-    """Run the Procfile's server on a seeded database and give its URL."""
+    """Run the Procfile's server on a seeded database, and yield its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -184,7 +184,7 @@ class Files(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving_page() -> Iterator[str]:
-    """Serve examples/client and give its URL."""
+    """Serve examples/client, and yield its URL."""
     handler = partial(Files, directory=str(ROOT / "examples" / "client"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()

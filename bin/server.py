@@ -20,7 +20,7 @@ READY_TIMEOUT = 15.0
 
 
 class Server:
-    """One run of gunicorn, whose log appears here."""
+    """One run of gunicorn, which prints its log."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Server:
         self._log.start()
 
     def wait_until_ready(self) -> bool:
-        """Wait until its workers have started. False if it has ended instead."""
+        """Wait until its workers have started. Returns False if it has ended instead."""
         deadline = time.monotonic() + READY_TIMEOUT
         while self._process.poll() is None and time.monotonic() < deadline:
             if self._workers_have_started.wait(0.05):
@@ -70,7 +70,7 @@ class Server:
 
 
 def is_taken(address: tuple[str, int]) -> bool:
-    """Whether somebody listens at an address of this machine."""
+    """Return whether a process listens at an address of this machine."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family) as probe:
         probe.settimeout(1)

@@ -1,4 +1,4 @@
-"""Runs a command, and stops it when the process that started it is gone.
+"""Run a command, and stop it when the process that started it has ended.
 
 The watchdog is a process of its own, in a session of its own: no signal of the
 terminal reaches it or the command. Its starter holds the other end of its standard
@@ -50,7 +50,7 @@ def start(
 
 
 def stop(watchdog: subprocess.Popen[bytes]) -> None:
-    """Stop the command of a watchdog, and wait for the end of both."""
+    """Stop the command of a watchdog, and wait until both have ended."""
     if watchdog.stdin:
         watchdog.stdin.close()
     try:
@@ -60,7 +60,7 @@ def stop(watchdog: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> int:
-    """Be the watchdog: run the command of the arguments. Returns its exit code."""
+    """Run the command given as arguments, as its watchdog. Returns its exit code."""
     stop_signal, folder = signal.Signals[sys.argv[1]], sys.argv[2]
     command = subprocess.Popen(sys.argv[3:], stdin=subprocess.DEVNULL, start_new_session=True)
 

@@ -35,7 +35,7 @@ GOING_AWAY = b"\x88\x02" + (1001).to_bytes(2, "big")
 
 @dataclass
 class Cost:
-    """What others had to bear: seconds, and megabytes of all workers together."""
+    """What others experienced: seconds, and megabytes of all workers together."""
 
     slowest_request: float = 0.0
     slowest_path: str = ""

@@ -1,4 +1,4 @@
-"""What the tests share. Import from the module that has it; nothing is re-exported here.
+"""Code that tests share. Import from its modules; nothing is re-exported here.
 
 The project and its processes:
 - `project`: the repository's root, the Procfile's commands, running them

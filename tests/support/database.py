@@ -1,4 +1,4 @@
-"""The test database: its URL, statements as somebody in `psql` runs them, a fresh seed."""
+"""The test database: its URL, statements of another client, and a fresh seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def as_url(parts: Mapping[str, Any]) -> str:
 
 @contextmanager
 def connected(url: str, **options: str) -> Iterator[Sql]:
-    """Run statements as somebody in `psql` would; the function returns the rows."""
+    """Run statements like a user of `psql`. Yields a function that returns the rows."""
     database = {"dsn": url, **options}
     with closing(connect(database, statement_timeout=30)) as connection:
         connection.deadline += 3600
@@ -49,7 +49,7 @@ def connected(url: str, **options: str) -> Iterator[Sql]:
 
 
 def reseed(app: Flask) -> None:
-    """Seed the database afresh, and drop what the test before left in the cache."""
+    """Seed the database again, and invalidate the cache."""
     with app.app_context():
         schema.reset()
     data_version.record_change()
@@ -68,6 +68,6 @@ EMPTY = """
 
 
 def refill(sql: Sql) -> None:
-    """Bring back the test seed; quicker than `reseed`, for tests that only change rows."""
+    """Restore the test seed. Faster than `reseed`, for tests that only change rows."""
     sql(f"{EMPTY}; {(schema.SCHEMA / 'test.sql').read_text(encoding='utf-8')}")
     data_version.record_change()

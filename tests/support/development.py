@@ -73,7 +73,7 @@ class Checkout:
 
 
 class Dev:
-    """bin/dev, and what it has said so far."""
+    """bin/dev, and its output so far."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Dev:
             self.output += line.decode(errors="replace")
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        """Wait until it has said something, so many times."""
+        """Wait until its output contains a text, `times` times."""
         eventually(lambda: self.output.count(text) >= times or self.process.poll() is not None)
         assert self.output.count(text) >= times, self.output
 
@@ -114,7 +114,7 @@ class Dev:
         return self
 
     def value(self, name: str) -> str:
-        """What the summary says next to a name."""
+        """Return the value of a row of the summary."""
         (line,) = (line for line in self.output.splitlines() if line.startswith(f"  {name}  "))
         return line.removeprefix(f"  {name}").strip()
 
@@ -147,7 +147,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens at now, on either loopback address."""
+    """Return a port that is free on both loopback addresses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

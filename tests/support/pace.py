@@ -1,4 +1,4 @@
-"""How fast this machine is at the moment, for promises that count seconds."""
+"""How fast this machine is at the moment, for promises in seconds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-CORES = 2  # those of the machine that the promises speak of
+CORES = 2  # of the machine that the promises assume
 SECONDS = 0.4
-# Two workers, four attackers and a client: as many processes as want the cores in a test.
+# As many processes as compete for the cores in a test: two workers, four attackers, a client.
 SPINNERS = 7
 SPIN = f"""
 import sys, time
@@ -24,7 +24,7 @@ print(time.process_time() - cpu_before)
 
 
 def slowdown() -> float:
-    """How many times slower it is than two idle cores: at least 1.
+    """Return how many times slower this machine is than two idle cores: at least 1.
 
     Processes spin for a while, and the CPU time that they get is compared with what two
     idle cores would have given them. Whatever else runs on this machine, or on others
@@ -54,7 +54,7 @@ def is_within(seconds: float, limit: float) -> bool:
 
 @contextmanager
 def within(limit: float) -> Iterator[None]:
-    """Check that a block takes less than so many seconds on the machine of the promises."""
+    """Check that a block takes less than its limit in seconds, scaled to this machine."""
     started = time.monotonic()
     yield
     seconds = time.monotonic() - started

@@ -1,4 +1,4 @@
-"""What the operating system knows of a process, on Linux and macOS.
+"""Facts about processes from the operating system, on Linux and macOS.
 
 Tests that ask are skipped if psutil is not installed.
 """

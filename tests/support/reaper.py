@@ -1,4 +1,4 @@
-"""Ends what the tests started, and deletes what they wrote, if pytest itself is killed.
+"""End the processes of the tests and delete their files, even if pytest is killed.
 
 Fixtures clean up after tests that end. For SIGKILL a second process waits at the other
 end of a pipe, which the system closes with pytest. It imports nothing of the project.
@@ -47,7 +47,7 @@ def _tell(line: str) -> None:
 
 
 def stop() -> None:
-    """Wait until everything that is left is gone; call it when the session ends."""
+    """Wait until everything is cleaned up. Call this when the session ends."""
     global _reaper  # noqa: PLW0603
     if _reaper is not None:
         assert _reaper.stdin
@@ -57,7 +57,7 @@ def stop() -> None:
 
 
 def main() -> None:
-    """Be the reaper: note what standard input says until it ends, then clean up."""
+    """Run as the reaper: read standard input until it ends, then clean up."""
     left: dict[str, None] = {}
     for line in sys.stdin:
         item = line[1:].rstrip("\n")

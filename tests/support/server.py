@@ -41,7 +41,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        """Everything it has logged so far."""
+        """Return its log so far."""
         return self._log.read_text()
 
     @property
@@ -97,7 +97,7 @@ def serving(environ: Mapping[str, str], folder: Path) -> Iterator[Serve]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -105,7 +105,7 @@ def free_port() -> int:
 
 
 def accepts(port: int) -> bool:
-    """Return whether somebody listens on a port."""
+    """Return whether a process listens on a port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

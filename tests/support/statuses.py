@@ -1,4 +1,4 @@
-"""One request for each status that the application gives."""
+"""One request for each status that the application sends."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Threads:
         self._threads[-1].start()
 
     def repeat(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call a function again and again until the block ends."""
+        """Call a function repeatedly until the block ends."""
 
         def run() -> None:
             while not self.stopping.is_set():

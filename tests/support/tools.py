@@ -13,7 +13,7 @@ from bin import embedded_postgres
 
 
 def skip(reason: str) -> NoReturn:
-    """Skip the test, or the module that is being imported; fail where `CI` is set."""
+    """Skip the test, or the module that is being imported. Fail if `CI` is set."""
     if os.environ.get("CI"):
         pytest.fail(f"{reason}; with CI set, no test may be skipped for that", pytrace=False)
     pytest.skip(reason, allow_module_level=True)

@@ -1,4 +1,4 @@
-"""Performs a document's instructions on a copy of the repository.
+"""Apply a document's instructions to a copy of the repository.
 
 A fenced block that names a file is a change to it: `diff` replaces lines, any other
 language is the whole new file. A block of `sh` is run.
@@ -39,7 +39,7 @@ class Copy:
         self.commit()
 
     def perform(self, document: str, *headings: str) -> None:
-        """Do what the sections of a document say, block by block."""
+        """Apply the sections of a document, block by block."""
         for heading in headings:
             for language, file, block in _blocks(document, heading):
                 if language == "sh":
