@@ -9,14 +9,14 @@ after `entry.MAX_AGE` at the latest.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.cache import data_version
 from app.cache.cached_response import CachedResponse, Representation
 from app.cache.entry import Entry
 from app.database.notifications import Change
 from app.http.errors import unavailable
-from app.http.response_headers import Headers
+from app.http.responses import collect
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,18 +55,6 @@ class CacheMiddleware:
 
     def _call(self, environ: WSGIEnvironment) -> Representation:
         """Return the application's response to a plain GET of this path."""
-        started: list[tuple[str, Headers]] = []
-
-        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            started[:] = [(status, headers)]
-
         # Other requests get the same response, so it depends on the path alone.
         shared = {**environ, "REQUEST_METHOD": "GET", "QUERY_STRING": "", "HTTP_HOST": "localhost"}
-        body = self.wsgi_app(shared, start)
-        try:
-            data = b"".join(body)
-        finally:
-            if hasattr(body, "close"):
-                body.close()
-        status, headers = started[0]
-        return Representation(status, headers, data)
+        return Representation(*collect(self.wsgi_app, shared))

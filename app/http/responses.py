@@ -1,11 +1,17 @@
-"""Cacheable responses: JSON that is the same for every client."""
+"""Cacheable responses: JSON that is the same for every client; and collecting a response."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response
+
+from app.http.response_headers import Headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 _MARK = "is_cacheable"
 
@@ -34,3 +40,19 @@ def cacheable_paths(app: Flask) -> list[str]:
         for rule in app.url_map.iter_rules()
         if hasattr(app.view_functions[rule.endpoint], _MARK)
     ]
+
+
+def collect(wsgi_app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, Headers, bytes]:
+    """Call a WSGI application. Returns its status, headers and whole body (PEP 3333)."""
+    started: list[tuple[str, Headers]] = []
+
+    def start_response(status: str, headers: Headers, exc_info: Any = None) -> Any:
+        started.append((status, headers))
+
+    pieces = wsgi_app(environ, start_response)
+    try:
+        body = b"".join(pieces)
+    finally:
+        if hasattr(pieces, "close"):
+            pieces.close()
+    return *started[-1], body

@@ -22,6 +22,7 @@ from app.cache.cached_response import Representation
 from app.cache.entry import Entry
 from app.http import response_headers
 from app.http.response_headers import Headers
+from app.http.responses import collect
 from app.server.plain_request import PlainRequest, PlainRequestParser
 
 # RFC 9110, section 5.
@@ -114,18 +115,7 @@ class FastPath:
         }
         for name, value in request.headers.items():
             environ[_environ_name(name)] = value.decode("latin-1").strip(BLANKS)
-        started: list[tuple[str, Headers]] = []
-
-        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            started.append((status, headers))
-
-        pieces = self._app(environ, start)
-        try:
-            body = b"".join(pieces)
-        finally:
-            if hasattr(pieces, "close"):
-                pieces.close()
-        status, headers = started[-1]
+        status, headers, body = collect(self._app, environ)
         if status[:3] not in {"204", "304"} and "Content-Length" not in dict(headers):
             headers.append(("Content-Length", str(len(body))))
         head = b"%b%b\r\n" % (_first_lines(status, int(time.time())), _encode(headers))
