@@ -33,7 +33,8 @@ from app.server.refusals import refuse
 # the event loop is slow.
 WATCH_INTERVAL = 0.1
 SLOW_TURN = 0.02
-# Connections that a worker accepts in one turn of a slow event loop.
+# Connections that a worker accepts in one turn of the event loop while they would wait too
+# long: the loop is slow, or more than this many were accepted since the last check.
 MAX_ACCEPT = 32
 # Seconds between heartbeats to gunicorn's master process.
 NOTIFY_INTERVAL = 1.0
@@ -64,6 +65,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # The connections that wait for a request.
         self.waiting: set[ClientConnection] = set()
         self._has_to_stop = Event()
+        self._accepted = 0
         # Connections that send without waiting take turns: to be read, and to be served.
         self.reading_turn = Semaphore(1)
         self.pipelining_turn = Semaphore(1)
@@ -99,6 +101,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection until it closes. `listener` is the name of the listening socket."""
+        self._accepted += 1
         try:
             ClientConnection(self, listener, client, addr).serve()
         except gevent.GreenletExit:
@@ -134,10 +137,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
             started = time.monotonic()
             gevent.sleep(WATCH_INTERVAL)
             is_slow = time.monotonic() - started > WATCH_INTERVAL + SLOW_TURN
+            are_many = self._accepted > MAX_ACCEPT
+            self._accepted = 0
             for server in servers:
-                # Accepting one connection per turn leaves the next one to another worker. While
-                # turns are long, that would let connections wait for seconds.
-                server.max_accept = MAX_ACCEPT if is_slow else 1
+                # Accepting one connection per turn leaves the next one to another worker. With
+                # long turns or many connections, it would let connections wait for seconds.
+                server.max_accept = MAX_ACCEPT if is_slow or are_many else 1
             self._expire(is_full=connections.full())
 
     def _expire(self, *, is_full: bool) -> None:
