@@ -113,11 +113,12 @@ def post_worker_init(worker: Any) -> None:
 
 def when_ready(server: Any) -> None:
     """Log the settings, without secrets."""
+    address = server.address[0]
     server.log.info(
         "started",
         extra={
             "environment": settings["APP_ENV"],
-            "port": server.address[0][1],
+            "port": address[1] if isinstance(address, tuple) else str(address),
             "workers": server.num_workers,
             "pool": settings["DB_POOL_SIZE"],
             "cors_origins": ",".join(sorted(settings["CORS_ORIGINS"])),

@@ -36,7 +36,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.config.from_mapping(config.read_settings(environ))
 
     records.configure()
-    # This module implements `CommitObserver`.
+    # The module `data_version` implements `CommitObserver`.
     statements.init_app(app, commits=data_version)
     commands.init_app(app)
     errors.init_app(app)

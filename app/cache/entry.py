@@ -69,7 +69,7 @@ class Entry:
         return query.result
 
     def _run(self, query: Query) -> None:
-        """Run a query. If others wait for the next one, a thread runs it: this request is done."""
+        """Run a query. If requests wait for the next one, a thread runs that one."""
         try:
             query.result = self.fresh() or self._renew(query.call)
         finally:

@@ -112,9 +112,9 @@ def connect(
     """Open a connection in autocommit mode. Raises `psycopg2.OperationalError`.
 
     `database` holds the arguments for `psycopg2.connect`. PostgreSQL cancels a statement
-    after `statement_timeout` seconds, and ends a transaction that is idle for a second
-    longer. If there are several hosts, each gets an equal share of `timeout` seconds; libpq
-    would wait for the first host only.
+    after `statement_timeout` seconds, and ends a transaction that has been idle for a second
+    more than that. If there are several hosts, each gets an equal share of `timeout`
+    seconds; libpq would wait for the first host only.
     """
     _set_wait_callback()
     deadline = time.monotonic() + timeout

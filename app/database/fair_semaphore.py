@@ -1,4 +1,4 @@
-"""A semaphore that threads acquire in the order of arrival.
+"""A semaphore that threads acquire in the order of arrival, those with priority first.
 
 With `threading.Semaphore`, new threads overtake waiting ones. Under load, some wait
 forever.

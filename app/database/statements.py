@@ -1,7 +1,8 @@
 """Executes the SQL of a view: one query that reads, or one transaction that writes.
 
-Guarantees: the result or an exception arrives within five seconds. A write is executed
-exactly once, even if the connection breaks during its COMMIT.
+Guarantees: the result or an exception arrives within five seconds. A write that returns was
+executed exactly once, and one that raises at most once, even if the connection breaks
+during its COMMIT.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def fetch_text(statement: str) -> str:
 
 
 def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
-    """Execute one statement that writes, in a transaction, exactly once.
+    """Execute one statement that writes, in a transaction, and commit it at most once.
 
     The statement returns one row. Its column `transaction_id` is
     `pg_current_xact_id()::text`, or NULL if nothing was written. Its column `has_vanished`

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Collection, Iterable, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from websockets.datastructures import Headers
@@ -72,6 +73,8 @@ class WebSocketMiddleware:
                 "This is not a WebSocket handshake (RFC 6455).",
             )
             refusal.headers["Sec-WebSocket-Version"] = "13"
+            if refusal.status_code == HTTPStatus.UPGRADE_REQUIRED:
+                refusal.headers["Upgrade"] = "websocket"  # RFC 9110, section 15.5.22
             return refusal(environ, start_response)
         self._listener.wait_until_listening(LISTENER_TIMEOUT)
         client = WebSocket(connection, response.serialize(), self._broadcaster.socket_turn)

@@ -59,8 +59,8 @@ class SendQueue:
             if self._closing_since is not None:
                 return False
             self._closing_since = time.monotonic()
-            is_unanswered = self._handshake in self._frames
-            self._frames = deque([self._handshake] * is_unanswered + [last_frames])
+            is_handshake_queued = self._handshake in self._frames
+            self._frames = deque([self._handshake] * is_handshake_queued + [last_frames])
             self._changed.notify()
         return True
 

@@ -15,7 +15,8 @@ MAX_REQUEST_ID = 128
 def client_address(forwarded_for: str | None, peer: str) -> str:
     """Return the last address in `X-Forwarded-For`, or else the connection's peer.
 
-    Heroku's router appends the last address. A client can forge the others.
+    Heroku's router appends the last address. A client can forge the others, and without a
+    proxy all of them.
     """
     if not forwarded_for:
         return peer

@@ -46,7 +46,8 @@ class ClientConnection:
         self._is_proxy_trusted = gunicorn_path.is_proxy_trusted(worker.cfg, address)
         self._greenlet = gevent.getcurrent()
         self._served = 0
-        # The end of the wait for a request (`time.monotonic()`).
+        # The beginning and the end of the wait for a request (`time.monotonic()`).
+        self.waiting_since = 0.0
         self.deadline = 0.0
 
     def serve(self) -> None:
@@ -97,7 +98,8 @@ class ClientConnection:
     def _wait_at_most(self, seconds: float) -> None:
         if not self.worker.alive:
             seconds = STOP_TIMEOUT
-        self.deadline = time.monotonic() + seconds
+        self.waiting_since = time.monotonic()
+        self.deadline = self.waiting_since + seconds
 
     def _serve_pipelined_request(self, received: bytes) -> bytes | None:
         """Serve a request that was sent before the response to the previous one.
@@ -131,16 +133,18 @@ class ClientConnection:
         response = self.worker.fast_path.respond(
             request, self._peer, is_proxy_trusted=self._is_proxy_trusted
         )
-        send(self.client, response.head, response.body)
-        request_log.write(
-            method=request.method,
-            target=request.target,
-            status=response.status,
-            length=len(response.body),
-            seconds=time.perf_counter() - started,
-            client=request_log.client_address(request.header(b"x-forwarded-for"), self._peer),
-            request_id=response.request_id,
-        )
+        try:
+            send(self.client, response.head, response.body)
+        finally:
+            request_log.write(
+                method=request.method,
+                target=request.target,
+                status=response.status,
+                length=len(response.body),
+                seconds=time.perf_counter() - started,
+                client=request_log.client_address(request.header(b"x-forwarded-for"), self._peer),
+                request_id=response.request_id,
+            )
         self._served += 1
         if self._served % RESPONSES_PER_TURN == 0:
             gevent.sleep(0)

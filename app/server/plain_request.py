@@ -16,8 +16,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from app.server.request_head import END
 
-# gunicorn's limits are 4,094 bytes for the request line, and 8,190 for a header line. No
-# line of a shorter head exceeds that.
+# gunicorn's limits are 4,094 bytes for the request line, and 8,190 for a header line. A
+# head of at most MAX_HEAD_BYTES cannot contain a longer one.
 MAX_REQUEST_LINE = 2048
 MAX_HEAD_BYTES = 8190
 MAX_HEADERS = 100

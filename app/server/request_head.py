@@ -1,4 +1,4 @@
-"""Receives the head of a request, at most 64 kB of it.
+"""Receives the head of a request, at most 64 KiB of it.
 
 After each read, gunicorn's parser searches everything received so far, by default up to
 819 kB. A few hundred slow clients could occupy a worker with that. Here each byte is
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 
 MAX_BYTES = 64 * 1024
-# A longer request line is never valid: gunicorn accepts 4,094 bytes, and at most 8,190.
+# gunicorn refuses a longer request line, whatever its options.
 MAX_LINE_BYTES = 8190
 END = b"\r\n\r\n"
 

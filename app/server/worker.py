@@ -152,6 +152,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if is_full and not expired:
             # New clients need a connection more than those that send nothing.
             count = 1 + len(self.waiting) // 10
-            expired = nsmallest(count, self.waiting, key=attrgetter("deadline"))
+            expired = nsmallest(count, self.waiting, key=attrgetter("waiting_since"))
         for connection in expired:
             gevent.get_hub().loop.run_callback(connection.expire)

@@ -121,6 +121,7 @@ def test_a_bad_handshake_is_refused(server: Server, changed: dict[str, Any], sta
     given = {name: value for name, value in {**HANDSHAKE, **changed}.items() if value is not None}
     response = ask(server, "GET", "/", headers=given)
     assert response.status == status
+    assert response.headers.get("Upgrade") == ("websocket" if status == 426 else None)
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json["status"] == response.status
 

@@ -111,6 +111,8 @@ def test_a_response_that_nobody_reads_in_time_is_not_followed_by_another(
                 received += data
     assert set(re.findall(rb"HTTP/1.1 \d+", received)) == {b"HTTP/1.1 200"}
     assert "request refused" not in server.log
+    # The request whose response was not read is logged too.
+    assert server.log.count("path=/api/appointments") > received.count(b"HTTP/1.1 200") - 1
     assert ask(server, "GET", "/api/days").status == 200
 
 
@@ -124,6 +126,12 @@ def test_a_full_server_closes_idle_connections_to_serve_new_clients(
             response = ask(server, "PUT", "/api/appointments/2", booking("Ada"))
             assert response.status == 204
             assert response.seconds < 3
+        # A new client whose head arrives in two pieces is not closed before idle ones.
+        with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+            client.sendall(b"GET /api/days HTTP/1.1\r\n")
+            time.sleep(0.5)
+            client.sendall(b"Host: x\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
     assert "Traceback" not in server.log
 
 
