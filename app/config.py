@@ -59,7 +59,7 @@ SETTINGS = (
     Setting("PORT", "8001", integer(1, 65535), "the port the server binds"),
     Setting("WEB_CONCURRENCY", "2", integer(1, 64), "worker processes"),
     Setting("CORS_ORIGINS", "*", origins, "origins whose pages may call the API, comma-separated"),
-    Setting("SAVE_DELAY", "0", seconds, "seconds to wait before the response to each write"),
+    Setting("SAVE_DELAY", "0", seconds, "seconds to delay the response to each successful write"),
     Setting("TEST_ERROR", "", switch, "true: every PUT and DELETE gets a 500"),
     Setting("DB_POOL_SIZE", "3", integer(1, 100), "connections a worker process holds at most"),
 )

@@ -1,4 +1,4 @@
-"""PostgreSQL's errors: which ones another attempt avoids, and which mean that it is unavailable.
+"""PostgreSQL's errors: which are worth another attempt, and which mean that it is unavailable.
 
 Every error of the server has an SQLSTATE of five characters. The first two are its
 class: https://www.postgresql.org/docs/current/errcodes-appendix.html

@@ -1,7 +1,8 @@
 """Cross-origin resource sharing (Fetch standard, CORS protocol).
 
-The same rules apply to every response: to responses of views and of the cache, to
-WebSocket handshakes and to malformed requests. Origins are compared as whole strings.
+The same rules apply to every response: to responses of views and of the cache, and to
+WebSocket handshakes. A request that the server refuses counts as one without an `Origin`.
+Origins are compared as whole strings.
 """
 
 from __future__ import annotations

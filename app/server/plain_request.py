@@ -66,7 +66,8 @@ class PlainRequestParser:
     def parse(self, received: bytes) -> PlainRequest | None:
         """Parse the first request in `received`, or return None to decline it.
 
-        `received` contains an empty line, where the head ends.
+        `received` contains the whole head. A malformed one, without an empty line at its
+        end, is declined.
         """
         line_end = received.find(b"\r\n")
         if not 0 < line_end <= MAX_REQUEST_LINE:

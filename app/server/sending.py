@@ -51,12 +51,13 @@ _stalled_data: dict[Any, bytes] = {}
 
 @contextlib.contextmanager
 def _stalled(client: Any, data: bytes) -> Iterator[None]:
-    """Count what a slow client occupies, and cut off the slowest if that is too much."""
+    """Count what a slow client occupies. If it is too much, disconnect those that wait longest."""
     _stalled_data[client] = data
     different = {id(each): len(each) for each in _stalled_data.values()}
-    if sum(different.values()) > MAX_STALLED_BYTES:
-        slowest = next(iter(_stalled_data))
-        oldest = _stalled_data[slowest]
+    # A single body may be larger than the limit.
+    while len(different) > 1 and sum(different.values()) > MAX_STALLED_BYTES:
+        oldest = next(iter(_stalled_data.values()))
+        del different[id(oldest)]
         for other in [each for each, held in _stalled_data.items() if held is oldest]:
             del _stalled_data[other]
             with contextlib.suppress(OSError):

@@ -33,8 +33,8 @@ from app.server.refusals import refuse
 # the event loop is slow.
 WATCH_INTERVAL = 0.1
 SLOW_TURN = 0.02
-# Connections that a worker accepts in one turn of the event loop while they would wait too
-# long: the loop is slow, or more than this many were accepted since the last check.
+# Connections that a worker accepts in one turn of the event loop if the loop is slow, or if
+# more than this many were accepted since the last check. Otherwise it accepts one.
 MAX_ACCEPT = 32
 # Seconds between heartbeats to gunicorn's master process.
 NOTIFY_INTERVAL = 1.0
@@ -132,7 +132,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.wsgi.extensions["broadcaster"].stop()
 
     def _watch(self, servers: list[DrainingServer], connections: Pool) -> None:
-        """End expired waits, and accept connections faster while the event loop is slow."""
+        """End expired waits, and accept faster if the loop is slow or many clients connect."""
         while True:
             started = time.monotonic()
             gevent.sleep(WATCH_INTERVAL)

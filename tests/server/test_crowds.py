@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import socket
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from app.server import sending
 from tests.support import short_timeouts
 from tests.support.database import Sql
 from tests.support.http import ask, booking
@@ -114,6 +116,20 @@ def test_a_response_that_nobody_reads_in_time_is_not_followed_by_another(
     # The request whose response was not read is logged too.
     assert server.log.count("path=/api/appointments") > received.count(b"HTTP/1.1 200") - 1
     assert ask(server, "GET", "/api/days").status == 200
+
+
+def test_a_list_of_any_length_reaches_a_slow_client(serve: Serve, prepared: None, sql: Sql) -> None:
+    sql(
+        "INSERT INTO appointments (time, day_id)"
+        " SELECT repeat('x', 200), 1 FROM generate_series(1, 40000)"
+    )
+    server = serve(WEB_CONCURRENCY="1")
+    with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+        client.sendall(b"GET /api/appointments HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.5)
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        assert len(response.read()) > sending.MAX_STALLED_BYTES
 
 
 def test_a_full_server_closes_idle_connections_to_serve_new_clients(
