@@ -67,9 +67,11 @@ def _shorten(line: bytes) -> bytes:
     start = line[: MAX_LINE_BYTES - len(CUT) - 8].decode(errors="ignore").rstrip("\\")
     if re.sub(r"\\.", "", start).count('"') % 2:
         return f'{start}{CUT}"\n'.encode()
-    # After a field, or within a value that needs no quotes.
-    separator = {" ": "cut=", '"': " cut="}.get(start[-1], "")
-    return f"{start}{separator}{CUT}\n".encode()
+    if start.endswith('"'):
+        return f"{start} cut={CUT}\n".encode()
+    before, _, field = start.rpartition(" ")
+    # Within a value that needs no quotes, or within a name, which is dropped.
+    return f"{start if '=' in field else f'{before} cut='}{CUT}\n".encode()
 
 
 stdout = StandardOutput()

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.logs import request_log
@@ -199,6 +199,9 @@ def line_written(write: Callable[[], None]) -> str:
 
 @settings(deadline=None)
 @given(method=TEXTS, target=TEXTS, client=TEXTS, request_id=TEXTS)
+@example(
+    method="", target="\U0002ee5e\n\n" * 5000, client="\U0002ee5e\n\n" * 5000, request_id="\x1f"
+)
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_any_request_makes_one_line(method: str, target: str, client: str, request_id: str) -> None:
     line = line_written(
