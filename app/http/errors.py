@@ -48,9 +48,9 @@ def problem(status: int, detail: str, errors: Iterable[FieldError] = ()) -> Resp
     )
 
 
-def unavailable() -> Response:
-    """Return the response while PostgreSQL is unavailable."""
-    response = problem(503, "The database is unavailable. Try again shortly.")
+def unavailable(what: str = "The database is unavailable.") -> Response:
+    """Return a 503 that says what is unavailable and when to try again."""
+    response = problem(503, f"{what} Try again shortly.")
     response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 

@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 from app.database.change_listener import ChangeListener
 from app.http import cors
-from app.http.errors import problem
+from app.http.errors import problem, unavailable
 from app.live.broadcaster import Broadcaster
 from app.live.websocket import WebSocket
 
@@ -57,9 +57,7 @@ class WebSocketMiddleware:
         if not cors.is_allowed(environ.get("HTTP_ORIGIN"), self._origins):
             return problem(403, "This origin may not connect.")(environ, start_response)
         if self._broadcaster.is_stopping:
-            refusal = problem(503, "The server is stopping. Try again shortly.")
-            refusal.headers["Retry-After"] = "2"
-            return refusal(environ, start_response)
+            return unavailable("The server is stopping.")(environ, start_response)
         connection: socket.socket | None = environ.get("gunicorn.socket")
         if connection is None:
             refusal = problem(501, "WebSockets need gunicorn. Start the server with bin/dev.")

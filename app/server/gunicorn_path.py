@@ -14,9 +14,10 @@ from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 
+from app.http import json_body
 from app.logs import request_log
 from app.server import sending
-from app.server.request_body import MAX_CONTENT_LENGTH, RequestBody, RequestReader
+from app.server.request_body import RequestBody, RequestReader
 
 if TYPE_CHECKING:
     from app.server.client_connection import ClientConnection
@@ -82,7 +83,7 @@ def _check(request: Any) -> None:
         if name == "TRANSFER-ENCODING" and value.lower() != "chunked":
             # gunicorn would not decompress the body.
             raise errors.UnsupportedTransferCoding(value)
-        if name == "CONTENT-LENGTH" and int(value) > MAX_CONTENT_LENGTH:
+        if name == "CONTENT-LENGTH" and int(value) > json_body.MAX_BYTES:
             # Such a body is not read, so no request can follow it.
             request.force_close()
 

@@ -20,8 +20,6 @@ from app.server.sending import SEND_TIMEOUT
 
 # Seconds for a body to arrive.
 BODY_TIMEOUT = 20.0
-# The application does not get a body with a larger Content-Length.
-MAX_CONTENT_LENGTH = 100 * 1024
 # Maximum bytes of a body on the wire, including chunk sizes.
 MAX_BODY_BYTES = 256 * 1024
 READ_BYTES = 4096

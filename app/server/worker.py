@@ -107,17 +107,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
         except gevent.GreenletExit:
             pass  # the time to finish requests is over
         except TimeoutError as error:
-            self.handle_error(None, client, addr, error)
+            refuse(client, error, self.wsgi.config["CORS_ORIGINS"])
         except OSError:
             pass  # the client is gone
         except Exception as error:  # noqa: BLE001 -- becomes a response
-            self.handle_error(None, client, addr, error)
+            refuse(client, error, self.wsgi.config["CORS_ORIGINS"])
         finally:
             util.close(client)
-
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Respond to a request that did not reach the application."""
-        refuse(client, exc, self.wsgi.config["CORS_ORIGINS"])
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Finish the current requests and close every other connection, on SIGTERM."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -16,7 +13,7 @@ from flask import Flask
 from app import create_app
 from app.database import schema
 from app.database.connection import DatabaseConnection, connect
-from tests.support import tools
+from tests.support import project, tools
 from tests.support.database import Sql
 from tests.support.project import ROOT
 
@@ -69,15 +66,7 @@ def flask(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(command: str, **overrides: str | None) -> subprocess.CompletedProcess[str]:
         settings = {"DATABASE_URL": database_url, "APP_ENV": "test", **overrides}
         given = {name: value for name, value in settings.items() if value is not None}
-        return subprocess.run(
-            ["sh", "-c", f"exec {command}"],
-            cwd=ROOT,
-            env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **given},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return project.run(command, given, timeout=60)
 
     return run
 

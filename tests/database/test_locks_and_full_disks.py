@@ -11,7 +11,7 @@ from tests.support.http import Response, ask, booking
 from tests.support.pace import is_within
 from tests.support.server import Serve
 from tests.support.threads import Threads
-from tests.support.unavailable import AT_ONCE, assert_unavailable
+from tests.support.unavailable import assert_served_at_once, assert_unavailable
 
 # Seconds that a list is served from the cache.
 CACHE_MAX_AGE = 1.0
@@ -32,10 +32,7 @@ def test_locked_tables_give_503_in_time_and_delay_nothing_else(
             threads.start(lambda: slow.append(ask(server, "GET", "/api/days")))
         time.sleep(0.3)
         assert slow == []
-        for request, status in AT_ONCE:
-            response = ask(server, *request)
-            assert response.status == status
-            assert is_within(response.seconds, 1)
+        assert_served_at_once(server)
     assert len(slow) == 40
     for response in slow:
         assert_unavailable(response)

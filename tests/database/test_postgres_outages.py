@@ -19,7 +19,7 @@ from tests.support.pace import is_within, within
 from tests.support.postgres import Postgres
 from tests.support.server import Serve
 from tests.support.threads import Threads
-from tests.support.unavailable import AT_ONCE, KILL, assert_unavailable
+from tests.support.unavailable import KILL, assert_served_at_once, assert_unavailable
 from tests.support.waiting import wait_for
 
 
@@ -106,10 +106,7 @@ def test_a_frozen_postgresql_gives_503_in_time(serve: Serve, own: Postgres) -> N
                 )
                 threads.start(lambda: responses.append(ask(server, "GET", "/api/days")))
             time.sleep(0.3)
-            for request, status in AT_ONCE:
-                response = ask(server, *request)
-                assert response.status == status
-                assert is_within(response.seconds, 1)
+            assert_served_at_once(server)
         assert len(responses) == 32
         for response in responses:
             assert_unavailable(response)

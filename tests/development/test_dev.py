@@ -17,7 +17,8 @@ from urllib.request import Request, urlopen
 import pytest
 from websockets.sync.client import connect
 
-from tests.support.development import Checkout, Dev, eventually, free_port
+from tests.support.development import Checkout, Dev, free_port
+from tests.support.waiting import wait_for
 
 
 def get(url: str) -> str:
@@ -72,7 +73,7 @@ def test_the_client_is_served_and_knows_the_api(dev: Dev) -> None:
 
 def test_open_shows_the_client_in_a_browser(dev: Dev) -> None:
     opened = dev.checkout.path / "browser.opened"
-    eventually(opened.exists)
+    wait_for(opened.exists)
     assert opened.read_text() == f"{dev.value('Client')}\n"
 
 
@@ -157,7 +158,7 @@ def test_it_starts_again_when_code_sql_or_env_change(checkout: Checkout) -> None
         dev.wait_for("starts again when a file changes")
         assert "SyntaxError" in dev.output
         days.write_text(code + "\nbp.add_url_rule('/new', view_func=lambda: 'new')\n")
-        eventually(lambda: _status(f"{dev.api}/new") == 200)
+        wait_for(lambda: _status(f"{dev.api}/new") == 200)
 
         sql = checkout.path / "db" / "schema" / "create.sql"
         text = sql.read_text()
@@ -166,11 +167,11 @@ def test_it_starts_again_when_code_sql_or_env_change(checkout: Checkout) -> None
         dev.wait_for("Prepared", times=3)
 
         (checkout.path / ".env").write_text(f"TEST_ERROR=on\nPORT={dev.environ['PORT']}\n")
-        eventually(lambda: _status(f"{dev.api}/api/appointments/1", method="DELETE") == 500)
+        wait_for(lambda: _status(f"{dev.api}/api/appointments/1", method="DELETE") == 500)
         (checkout.path / ".env").write_text("SAVE_DELAY=soon\n")
         dev.wait_for('SAVE_DELAY must be a number of seconds from 0 to 25, not "soon"')
         (checkout.path / ".env").write_text("")
-        eventually(lambda: _status(f"{dev.api}/api/appointments/1", method="DELETE") == 204)
+        wait_for(lambda: _status(f"{dev.api}/api/appointments/1", method="DELETE") == 204)
 
 
 def _status(url: str, **request: Any) -> int:

@@ -18,7 +18,8 @@ from psycopg2.extensions import parse_dsn
 from app.database.connection import connect
 from bin import embedded_postgres
 from bin.embedded_postgres import NotStarted, running
-from tests.support.development import ROOT, eventually
+from tests.support.project import ROOT
+from tests.support.waiting import wait_for
 
 CopyData = Callable[[Path], None]
 
@@ -134,7 +135,7 @@ def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )
     sockets = Path(parse_dsn(killed.stdout.strip())["host"])
-    eventually(lambda: not sockets.exists())
+    wait_for(lambda: not sockets.exists())
     with pytest.raises(psycopg2.OperationalError):
         connect({"dsn": killed.stdout.strip()})
     with running(tmp_path) as url:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.development import ROOT, Checkout, Dev
+from tests.support.development import Checkout, Dev
+from tests.support.project import ROOT
 
 MakeCheckout = Callable[[str], Checkout]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.development import ROOT, Checkout
+from tests.support.development import Checkout
+from tests.support.project import ROOT
 
 
 @pytest.fixture

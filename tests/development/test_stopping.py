@@ -11,7 +11,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.development import Checkout, Dev, eventually
+from tests.support.development import Checkout, Dev
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("data")
 
@@ -48,7 +49,7 @@ def test_nothing_outlives_it_when_it_is_killed_and_it_starts_again_at_once(
         with urlopen(f"{dev.api}/api/days", timeout=30) as response:
             assert response.status == 200
         dev.stop(signal.SIGKILL)
-    eventually(checkout.is_clean)
+    wait_for(checkout.is_clean)
 
 
 def test_ctrl_c_in_the_first_second_leaves_nothing_and_breaks_nothing(checkout: Checkout) -> None:
@@ -57,7 +58,7 @@ def test_ctrl_c_in_the_first_second_leaves_nothing_and_breaks_nothing(checkout: 
             time.sleep(after)
             os.killpg(dev.process.pid, signal.SIGINT)
             dev.finish()
-        eventually(checkout.is_clean)
+        wait_for(checkout.is_clean)
         # Python itself shows a traceback in the moment before it runs a line of ours.
         assert str(checkout.path / "bin") not in dev.output
     with Dev(checkout) as dev:
@@ -83,7 +84,7 @@ def test_it_shows_colours_on_a_terminal_and_stops_when_the_terminal_closes(
     os.close(terminal)
     _, status = os.waitpid(process_id, 0)
     assert os.WIFEXITED(status)
-    eventually(checkout.is_clean)
+    wait_for(checkout.is_clean)
 
 
 def test_a_command_that_ignores_its_signal_is_killed(checkout: Checkout) -> None:

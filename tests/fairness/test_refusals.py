@@ -15,9 +15,10 @@ import pytest
 from app import create_app
 from tests.fairness.attackers import HANDSHAKE
 from tests.support.database import reseed
-from tests.support.development import ROOT, free_port
+from tests.support.development import free_port
 from tests.support.http import ask
-from tests.support.pace import slowdown
+from tests.support.pace import is_within
+from tests.support.project import ROOT
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
@@ -98,6 +99,6 @@ def test_more_workers_than_the_shared_memory_has_room_for_are_refused_and_nothin
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: server.log.count("listening for changes") >= 5)
         assert ask(server, "GET", "/api/days").status == 200
-        assert server.stop() < 5 * slowdown()
+        assert is_within(server.stop(), 5)
     finally:
         server.stop()

@@ -6,9 +6,6 @@ ours, and ends with a traceback that names it if it is not a number.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +13,7 @@ import pytest
 
 from app.config import SETTINGS
 from tests.support.pace import is_within
-from tests.support.project import ROOT, procfile
+from tests.support.project import procfile, run
 from tests.support.server import Server, free_port
 from tests.support.waiting import wait_for
 
@@ -33,23 +30,10 @@ from tests.support.waiting import wait_for
 )
 def test_an_invalid_setting_stops_the_server_with_one_line(name: str, text: str) -> None:
     started = time.monotonic()
-    ended = subprocess.run(
-        ["sh", "-c", f"exec {procfile()['web']}"],
-        cwd=ROOT,
-        env={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PORT": str(free_port()),
-            name: text,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    ended = run(procfile()["web"], {"PORT": str(free_port()), name: text})
     assert ended.returncode != 0
     assert is_within(time.monotonic() - started, 10)
-    (line,) = ended.stdout.splitlines()
+    (line,) = (ended.stdout + ended.stderr).splitlines()
     assert name in line
     assert "secret" not in line
 
@@ -58,20 +42,12 @@ def test_an_invalid_setting_stops_the_server_with_one_line(name: str, text: str)
     ("name", "text"), [("PORT", "eighty"), ("DATABASE_URL", "mysql://ada:secret@db.example/x")]
 )
 def test_an_invalid_setting_stops_flask_with_a_clear_message(name: str, text: str) -> None:
-    ended = subprocess.run(
-        ["sh", "-c", f"exec {procfile()['release']}"],
-        cwd=ROOT,
-        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", name: text},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    ended = run(procfile()["release"], {name: text})
     assert ended.returncode != 0
-    assert name in ended.stdout
-    assert "Traceback" not in ended.stdout
-    assert "secret" not in ended.stdout
+    said = ended.stdout + ended.stderr
+    assert name in said
+    assert "Traceback" not in said
+    assert "secret" not in said
 
 
 def test_the_server_starts_if_every_setting_is_blank(tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from tests.support.database import Sql
 from tests.support.http import ask, booking
 from tests.support.pace import is_within, within
 from tests.support.postgres import Postgres
-from tests.support.project import ROOT, finish, procfile, release
+from tests.support.project import finish, procfile, release, run
 from tests.support.server import Serve, free_port
 from tests.support.waiting import wait_for
 
@@ -72,21 +69,9 @@ def test_an_invalid_setting_stops_the_server_with_a_clear_message(
     wrong: dict[str, str], tmp_path: Path
 ) -> None:
     (name,) = wrong
-    command = subprocess.run(
-        ["sh", "-c", f"exec {procfile()['web']}"],
-        cwd=ROOT,
-        env={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PORT": str(free_port()),
-            **wrong,
-        },
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert command.returncode != 0
-    said = command.stdout + command.stderr
+    ended = run(procfile()["web"], {"PORT": str(free_port()), **wrong})
+    assert ended.returncode != 0
+    said = ended.stdout + ended.stderr
     assert f"Not started: {name}" in said
     assert "Traceback" not in said
 
@@ -100,18 +85,7 @@ def test_the_log_says_what_flags_override(serve: Serve) -> None:
 
 @pytest.mark.parametrize("option", ["--preload", "--certfile=x", "--max-requests=9"])
 def test_an_unsupported_option_stops_the_server_with_a_clear_message(option: str) -> None:
-    command = subprocess.run(
-        ["gunicorn", option, "app:create_app()"],
-        cwd=ROOT,
-        env={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PORT": str(free_port()),
-        },
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert command.returncode != 0
-    assert "Not started: the server" in command.stdout + command.stderr
-    assert "Traceback" not in command.stdout + command.stderr
+    ended = run(f'gunicorn {option} "app:create_app()"', {"PORT": str(free_port())})
+    assert ended.returncode != 0
+    assert "Not started: the server" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr

@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.support.project import ROOT
+from tests.support.waiting import wait_for
+
 NEEDED = ["app", "bin", "db", "docs", "examples", "gunicorn.conf.py", "pyproject.toml"]
 NEEDED += ["requirements.txt", "requirements-dev.txt", ".python-version"]
 
@@ -106,7 +107,7 @@ class Dev:
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until its output contains a text, `times` times."""
-        eventually(lambda: self.output.count(text) >= times or self.process.poll() is not None)
+        wait_for(lambda: self.output.count(text) >= times or self.process.poll() is not None)
         assert self.output.count(text) >= times, self.output
 
     def wait_until_ready(self) -> Dev:
@@ -136,14 +137,6 @@ class Dev:
             self.stop()
         if self.process.stdout:
             self.process.stdout.close()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until a condition is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def free_port() -> int:

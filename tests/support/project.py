@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# The search path of programs, with those of this environment first.
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -30,12 +32,27 @@ def assert_failed(ended: subprocess.CompletedProcess[str]) -> None:
     assert "secret" not in ended.stdout + ended.stderr
 
 
+def run(
+    command: str, environ: dict[str, str], timeout: float = 20
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project to its end, with these environment variables alone."""
+    return subprocess.run(
+        ["sh", "-c", f"exec {command}"],
+        cwd=ROOT,
+        env={"PATH": PATH, **environ},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
 def release(environ: dict[str, str]) -> subprocess.Popen[str]:
     """Start the Procfile's `release:` command as Heroku does."""
     return subprocess.Popen(
         ["sh", "-c", f"exec {procfile()['release']}"],
         cwd=ROOT,
-        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environ},
+        env={"PATH": PATH, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import processes, reaper
-from tests.support.project import ROOT, procfile
+from tests.support.project import PATH, ROOT, procfile
 from tests.support.waiting import wait_for
 
 
@@ -32,7 +31,7 @@ class Server:
             self.process = subprocess.Popen(
                 ["sh", "-c", f"exec {command or procfile()['web']}"],
                 cwd=ROOT,
-                env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environ},
+                env={"PATH": PATH, **environ},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

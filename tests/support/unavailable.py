@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.http import Response, booking
+from tests.support.http import Response, ask, booking
 from tests.support.pace import is_within
+from tests.support.server import Server
 
 
 def assert_unavailable(response: Response) -> None:
@@ -22,6 +23,15 @@ KILL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+
+
+def assert_served_at_once(server: Server) -> None:
+    """Check that requests that need no database do not wait for it."""
+    for request, status in AT_ONCE:
+        response = ask(server, *request)
+        assert response.status == status
+        assert is_within(response.seconds, 1)
+
 
 # Requests that need no database, with their status.
 AT_ONCE: list[tuple[tuple[Any, ...], int]] = [
