@@ -126,12 +126,12 @@ class ChangeListener:
         """
         stored = interviews.fetch(connection)
         changes = notifications.receive_all(connection)
-        self._pass_on(changes)
-        # These changes may be newer than what was fetched.
+        # These changes may be newer than what was fetched, so they come last and count alone.
         notified = {change.appointment_id for change in changes}
         differences = interviews.compare(self._interviews, stored)
         missed = [change for change in differences if change.appointment_id not in notified]
         self._pass_on(missed)
+        self._pass_on(changes)
         return len(missed)
 
     def _verify(self, connection: DatabaseConnection) -> None:

@@ -12,7 +12,7 @@ from flask import Flask
 
 from app.database import change_listener, interviews, notifications, schema
 from app.database.change_listener import UNKNOWN, ChangeListener
-from app.database.connection import connect
+from app.database.connection import DatabaseConnection, connect
 from app.database.notifications import Change
 from tests.support.database import LISTENERS, Sql
 from tests.support.proxy import Proxy
@@ -269,6 +269,30 @@ def test_a_listener_that_cannot_connect_reconnects_when_it_can(
         sql(BOOK_2)
         sql("DELETE FROM interviews WHERE appointment_id = 1")
     assert recorder.missed() == [(1, None), (2, ADA)]
+
+
+def test_missed_changes_come_before_those_notified_meanwhile(
+    listener: ChangeListener,
+    recorder: Recorder,
+    gap: Callable[[], Any],
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetch = interviews.fetch
+
+    def change_and_fetch(connection: DatabaseConnection) -> interviews.Interviews:
+        monkeypatch.setattr(interviews, "fetch", fetch)
+        sql("UPDATE interviews SET student = 'Eve' WHERE appointment_id = 1")
+        return fetch(connection)
+
+    with gap():
+        sql(BOOK_2)
+        monkeypatch.setattr(interviews, "fetch", change_and_fetch)
+    ids: list[int] = []
+    while 1 not in ids:
+        batch = recorder.batches.get(timeout=30)
+        ids += [change.appointment_id for change in batch if change.appointment_id]
+    assert ids == [2, 1]
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
