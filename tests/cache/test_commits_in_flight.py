@@ -18,7 +18,7 @@ from flask import Flask
 
 from tests.support.database import Sql
 from tests.support.http import ask, booking
-from tests.support.processes import connected_to
+from tests.support.processes import worker_of
 from tests.support.proxy import Hold, Proxy
 from tests.support.server import Serve, Server
 from tests.support.threads import Threads
@@ -135,7 +135,7 @@ def _kill_the_worker_that_commits(server: Server, commit: Hold) -> None:
         connection.request("PUT", "/api/appointments/2", body, {"Content-Type": "application/json"})
         assert commit.reached.wait(30)
         port = connection.sock.getsockname()[1]
-        os.kill(connected_to(server.workers, port), signal.SIGKILL)
+        os.kill(worker_of(server.workers, port), signal.SIGKILL)
         with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
             connection.getresponse()
 

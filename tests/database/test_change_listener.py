@@ -370,7 +370,7 @@ def test_a_channel_that_never_delivers_is_not_listened_to(
     for module in (interviews, notifications):
         monkeypatch.setattr(module, "REPLY_TIMEOUT", 0.5)
     # Like a pooler in transaction mode: LISTEN succeeds, no notification arrives.
-    proxy.loses = b"A"
+    proxy.lost_types = b"A"
     listener = ChangeListener({"dsn": proxy.url})
     listener.subscribe(recorder)
     listener.start()
@@ -379,7 +379,7 @@ def test_a_channel_that_never_delivers_is_not_listened_to(
     (record,) = caplog.records
     assert record.message == "not listening for changes"
     assert "pooler" in record.__dict__["error"]
-    proxy.loses = b""
+    proxy.lost_types = b""
     assert recorder.missed() == [(1, ARCHIE)]
     listener.stop()
 
@@ -394,9 +394,9 @@ def test_a_silent_postgresql_is_noticed(
     assert recorder.missed() == [(1, ARCHIE)]
     connections = proxy.count(b"client_encoding")
     # Every reply is lost from now on: rows, completions, readiness.
-    proxy.loses = b"ATDCZEN"
+    proxy.lost_types = b"ATDCZEN"
     wait_for(lambda: proxy.count(b"client_encoding") > connections, 5)
-    proxy.loses = b""
+    proxy.lost_types = b""
     assert recorder.receives_unknown()
     listener.stop()
 

@@ -149,7 +149,7 @@ def test_a_killed_write_abandons_its_commit(
     client: FlaskClient, proxy: Proxy, recorder: Recorder
 ) -> None:
     def lose_the_reply() -> None:
-        proxy.loses = b"CZ"
+        proxy.lost_types = b"CZ"
         signal.setitimer(signal.ITIMER_REAL, 0.2)
 
     def kill(signal_number: int, frame: object) -> None:
@@ -162,7 +162,7 @@ def test_a_killed_write_abandons_its_commit(
             client.put(PATH, json=booking("Ada"))
     finally:
         signal.signal(signal.SIGALRM, before)
-        proxy.loses = b""
+        proxy.lost_types = b""
     assert recorder.calls == [BEGUN, ABANDONED]
     assert recorder.commits == [0, 1]
     recorder.on_begun = lambda: None

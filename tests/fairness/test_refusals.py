@@ -15,11 +15,10 @@ import pytest
 from app import create_app
 from tests.fairness.attackers import HANDSHAKE
 from tests.support.database import reseed
-from tests.support.development import free_port
 from tests.support.http import ask
 from tests.support.pace import is_within
 from tests.support.project import ROOT
-from tests.support.server import Server
+from tests.support.server import Server, free_port
 from tests.support.waiting import wait_for
 
 GZIP_CHUNKED = (
