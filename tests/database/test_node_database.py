@@ -92,12 +92,12 @@ def assert_serves_the_node_database(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_prepare_completes_a_database_of_the_node_server_and_loses_nothing(
-    sql: Sql, flask: Run, app_of: Callable[[str], Flask], name: str
+    sql: Sql, run_command: Run, app_of: Callable[[str], Flask], name: str
 ) -> None:
     sql(NODE_TABLES + NODE_ROWS)
     before = rows(sql)
-    ended = flask(RELEASE, APP_ENV=name)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    finished = run_command(RELEASE, APP_ENV=name)
+    assert (finished.returncode, finished.stderr) == (0, "")
     assert rows(sql) == before
     assert additions(sql) == (TRIGGERS, INDEXES)
     assert_serves_the_node_database(app_of(name).test_client())
@@ -120,26 +120,26 @@ def test_an_empty_database_of_the_node_server_is_seeded(
 
 
 def test_prepare_of_a_busy_database_gives_up_rather_than_block_others(
-    sql: Sql, flask: Run, other: DatabaseConnection
+    sql: Sql, run_command: Run, other: DatabaseConnection
 ) -> None:
     sql(NODE_TABLES + NODE_ROWS)
     before = rows(sql)
     with other.cursor() as cursor:
         cursor.execute("UPDATE interviews SET student = 'Eve'")
     started = time.monotonic()
-    ended = flask(RELEASE)
+    finished = run_command(RELEASE)
     assert is_within(time.monotonic() - started, 25)
-    assert_failed(ended)
+    assert_failed(finished)
     other.rollback()
     assert rows(sql) == before
-    assert flask(RELEASE).returncode == 0
+    assert run_command(RELEASE).returncode == 0
     assert additions(sql) == (TRIGGERS, INDEXES)
 
 
 def test_the_procfile_sets_up_and_serves_a_new_database(
-    flask: Run, serve: Callable[..., Server]
+    run_command: Run, serve: Callable[..., Server]
 ) -> None:
-    assert flask(RELEASE).returncode == 0
+    assert run_command(RELEASE).returncode == 0
     with urlopen(f"{serve().url}/api/appointments", timeout=10) as response:
         listed = json.load(response)
     assert listed["1"] == {

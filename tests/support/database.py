@@ -11,12 +11,12 @@ from flask import Flask
 
 from app.cache import data_version
 from app.database import schema
-from app.database.connection import connect
+from app.database.connection import DatabaseConnection, connect
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 Tables = Callable[[], dict[str, list[tuple[Any, ...]]]]
 
-# The backends on which the application's change listeners listen.
+# The backends of the application's change listeners.
 LISTENERS = """
     (
       SELECT pid
@@ -26,6 +26,14 @@ LISTENERS = """
     ) AS listeners
 """
 
+# Terminate every other connection to the database, or about half of them.
+KILL = """
+    SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+KILL_HALF = f"{KILL} AND random() < 0.5"
+
 
 def as_url(parts: Mapping[str, Any]) -> str:
     """Return a connection URL made from libpq's keywords."""
@@ -34,11 +42,17 @@ def as_url(parts: Mapping[str, Any]) -> str:
 
 
 @contextmanager
+def patient_connection(url: str, **options: str) -> Iterator[DatabaseConnection]:
+    """Open a connection without a short deadline."""
+    with closing(connect({"dsn": url, **options}, statement_timeout=30)) as connection:
+        connection.deadline += 3600
+        yield connection
+
+
+@contextmanager
 def connected(url: str, **options: str) -> Iterator[Sql]:
     """Run statements like a user of `psql`. Yields a function that returns the rows."""
-    database = {"dsn": url, **options}
-    with closing(connect(database, statement_timeout=30)) as connection:
-        connection.deadline += 3600
+    with patient_connection(url, **options) as connection:
 
         def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
             with connection.cursor() as cursor:
@@ -55,7 +69,7 @@ def reseed(app: Flask) -> None:
     data_version.record_change()
 
 
-EMPTY = """
+DELETE_ALL_ROWS = """
     DELETE FROM interviews;
     DELETE FROM available_interviewers;
     DELETE FROM appointments;
@@ -69,5 +83,5 @@ EMPTY = """
 
 def refill(sql: Sql) -> None:
     """Restore the test seed. Faster than `reseed`, for tests that only change rows."""
-    sql(f"{EMPTY}; {(schema.SCHEMA / 'test.sql').read_text(encoding='utf-8')}")
+    sql(f"{DELETE_ALL_ROWS}; {(schema.SCHEMA / 'test.sql').read_text(encoding='utf-8')}")
     data_version.record_change()

@@ -72,6 +72,11 @@ def get_bytes(*lines: bytes, path: bytes = b"/api/days") -> bytes:
     return b"\r\n".join([*start, *lines, b"", b""])
 
 
+# Conditions: the appointment must be booked, or free.
+BOOKED = {"If-Match": "*"}
+FREE = {"If-None-Match": "*"}
+
+
 def booking(student: str, interviewer: int = 1) -> dict[str, Any]:
     """Return the body of a booking."""
     return {"interview": {"student": student, "interviewer": interviewer}}

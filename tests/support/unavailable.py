@@ -18,13 +18,6 @@ def assert_unavailable(response: Response) -> None:
     assert is_within(response.seconds, 5)
 
 
-# Terminates every other connection to the database.
-KILL = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
-
-
 def assert_served_at_once(server: Server) -> None:
     """Check that requests that need no database do not wait for it."""
     for request, status in AT_ONCE:
