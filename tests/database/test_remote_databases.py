@@ -7,7 +7,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.database.hosts import is_near
+from app.database.hosts import is_remote
 from tests.support.database import Sql
 from tests.support.project import Run
 
@@ -23,7 +23,7 @@ REMOTE = [
     "127.0.0.1.evil.example",
     "localhost,db.example",
 ]
-NEAR = [
+LOCAL = [
     "",
     "/var/run/postgresql",
     "/a b/with.dots",
@@ -45,31 +45,31 @@ NEAR = [
 
 @pytest.mark.parametrize("host", REMOTE)
 def test_other_machines_are_remote(host: str) -> None:
-    assert not is_near({"host": host})
-    assert not is_near({"host": "localhost", "hostaddr": host})
+    assert is_remote({"host": host})
+    assert is_remote({"host": "localhost", "hostaddr": host})
 
 
-@pytest.mark.parametrize("host", NEAR)
-def test_this_machine_and_private_networks_are_near(host: str) -> None:
-    assert is_near({"host": host})
+@pytest.mark.parametrize("host", LOCAL)
+def test_this_machine_and_private_networks_are_not_remote(host: str) -> None:
+    assert not is_remote({"host": host})
 
 
 @pytest.mark.parametrize(
-    ("url", "near"),
+    ("url", "remote"),
     [
-        ("postgres://u:p@db.example:5432/x", False),
-        ("postgres://u:p@[2001:db8::1]/x", False),
-        ("postgres:///x?host=db.example", False),
-        ("postgres://localhost/x?hostaddr=203.0.113.7", False),
-        ("postgres://db.example/x?hostaddr=127.0.0.1", True),
-        ("postgres://u:p@localhost/x", True),
-        ("postgres://u:p@[::1]/x", True),
-        ("postgres:///x?host=/tmp/a", True),
-        ("postgres:///x", True),
+        ("postgres://u:p@db.example:5432/x", True),
+        ("postgres://u:p@[2001:db8::1]/x", True),
+        ("postgres:///x?host=db.example", True),
+        ("postgres://localhost/x?hostaddr=203.0.113.7", True),
+        ("postgres://db.example/x?hostaddr=127.0.0.1", False),
+        ("postgres://u:p@localhost/x", False),
+        ("postgres://u:p@[::1]/x", False),
+        ("postgres:///x?host=/tmp/a", False),
+        ("postgres:///x", False),
     ],
 )
-def test_a_url_is_read_as_libpq_reads_it(url: str, near: bool) -> None:
-    assert is_near({"dsn": url}) == near
+def test_a_url_is_read_as_libpq_reads_it(url: str, remote: bool) -> None:
+    assert is_remote({"dsn": url}) == remote
 
 
 def assert_is_refused(response: TestResponse, host: str) -> None:
@@ -92,7 +92,7 @@ def test_debug_reset_is_forbidden_if_libpq_has_connected_elsewhere(
 ) -> None:
     # The settings do not contain PGHOSTADDR or a service file, which libpq reads itself.
     before = sql("SELECT count(*), max(id) FROM interviews")
-    monkeypatch.setattr("app.database.hosts.is_near", lambda database: "dsn" in database)
+    monkeypatch.setattr("app.database.hosts.is_remote", lambda database: "dsn" not in database)
     assert app.test_client().get("/api/debug/reset").status_code == 403
     assert sql("SELECT count(*), max(id) FROM interviews") == before
 
