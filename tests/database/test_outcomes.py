@@ -15,9 +15,7 @@ from app.database.connection import REPLY_TIMEOUT, connect
 from tests.support.database import Sql, connected
 from tests.support.http import FREE, booking
 from tests.support.pace import within
-from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
-from tests.support.server import free_port
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
@@ -84,20 +82,6 @@ def test_a_machine_that_vanishes_leaves_no_lock(client: FlaskClient, proxy: Prox
     wait_for(edit, 5)
     assert time.monotonic() - started < 2 * REPLY_TIMEOUT
     vanished.close()
-
-
-def test_postgresql_notices_that_a_machine_has_vanished(short_path: Any) -> None:
-    with Postgres(short_path / "data").running() as postgres:
-        postgres.control("stop")
-        port = free_port()
-        postgres.control("start", "-o", f"-h 127.0.0.1 -p {port} -k {postgres.folder}")
-        with connected(f"postgresql://postgres@127.0.0.1:{port}/postgres") as sql:
-            settings = dict(
-                sql("SELECT name, setting::int FROM pg_settings WHERE name LIKE 'tcp_%'")
-            )
-        assert settings["tcp_keepalives_idle"] <= 60
-        assert settings["tcp_keepalives_interval"] * settings["tcp_keepalives_count"] <= 60
-        assert 0 < settings["tcp_user_timeout"] <= 60_000
 
 
 LOCKS = {
