@@ -80,13 +80,14 @@ def run_command(database_url: str) -> Callable[..., subprocess.CompletedProcess[
 
 
 @pytest.fixture
-def psql(database_url: str) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Run a file of db/schema with psql, which continues after an error by default."""
+def psql(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run files of db/schema with psql, which continues after an error by default."""
     program = tools.postgres_program("psql")
 
-    def run(name: str) -> subprocess.CompletedProcess[str]:
+    def run(*names: str) -> subprocess.CompletedProcess[str]:
+        files = [f"--file=db/schema/{name}.sql" for name in names]
         return subprocess.run(
-            [program, "--no-psqlrc", "--quiet", "-d", database_url, "-f", f"db/schema/{name}.sql"],
+            [program, "--no-psqlrc", "--quiet", "-d", database_url, *files],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -77,9 +77,9 @@ def test_a_change_is_made_once_if_its_connection_breaks(  # noqa: PLR0917
     with counting_writes(sql) as writes:
         breaks = proxy.breaks_before if moment == "before" else proxy.breaks_after
         breaks.extend([b"COMMIT"] * times)
-        body = {"json": booking("Ada", 2)} if method == "PUT" else {}
+        json = booking("Ada", 2) if method == "PUT" else None
         response = client_behind_proxy.open(
-            f"/api/appointments/{appointment}", method=method, headers=headers, **body
+            f"/api/appointments/{appointment}", method=method, headers=headers, json=json
         )
         assert (response.status_code, response.data) == (204, b"")
         stored = sql("SELECT student FROM interviews WHERE appointment_id = %s", [appointment])

@@ -25,9 +25,8 @@ pytestmark = pytest.mark.usefixtures("clean_slate")
 
 @pytest.mark.parametrize("seed", ENVIRONMENTS)
 def test_each_file_runs_twice_with_psql(sql: Sql, psql: Run, seed: str) -> None:
-    for name in ("drop", "drop", "create", "create", seed):
-        finished = psql(name)
-        assert (name, finished.returncode, finished.stderr) == (name, 0, "")
+    finished = psql("drop", "drop", "create", "create", seed)
+    assert (finished.returncode, finished.stderr) == (0, "")
     stored = rows(sql)
     assert len(stored["days"]) == (2 if seed == "test" else 5)
     assert psql(seed).stderr == ""
@@ -40,8 +39,7 @@ def test_each_file_runs_twice_with_psql(sql: Sql, psql: Run, seed: str) -> None:
 def test_psql_and_prepare_create_the_same_database(
     sql: Sql, psql: Run, prepare: Callable[[str], None]
 ) -> None:
-    psql("create")
-    psql("test")
+    psql("create", "test")
     by_psql = rows(sql), additions(sql)
     psql("drop")
     prepare("test")

@@ -39,12 +39,12 @@ def test_drop_removes_only_what_create_made(sql: Sql, prepare: Callable[[str], N
 
 @pytest.mark.parametrize("name", ["development", "test"])
 def test_reset_restores_the_seed(
-    sql: Sql, run_command: Run, prepare: Callable[[str], None], name: str
+    sql: Sql, app_of: Callable[[str], Flask], prepare: Callable[[str], None], name: str
 ) -> None:
     prepare("test")
     sql("DELETE FROM days")
-    finished = run_command("flask db reset", APP_ENV=name)
-    assert (finished.returncode, finished.stderr) == (0, "")
+    result = app_of(name).test_cli_runner().invoke(args=["db", "reset"])
+    assert (result.exit_code, result.output) == (0, f"Reset, with the seed for {name}.\n")
     stored = rows(sql)
     assert stored == TEST_SEED if name == "test" else len(stored["interviews"]) == 10
     assert additions(sql) == (TRIGGERS, INDEXES)

@@ -55,6 +55,10 @@ class Proxy:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.release()
+
+    def release(self) -> None:
+        """Let everything pass that is held back."""
         for hold in self._all_holds:
             hold.passes.set()
 
