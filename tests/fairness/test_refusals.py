@@ -35,7 +35,7 @@ def server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     server = Server(
         {**environ, "PORT": str(free_port())}, tmp_path_factory.mktemp("server") / "log"
     )
-    server.wait_until_it_listens()
+    server.wait_until_workers_boot()
     yield server
     server.stop()
 
@@ -82,7 +82,7 @@ def test_more_workers_than_the_shared_memory_has_room_for_are_refused_and_nothin
         f'gunicorn -c {configuration} "app:create_app()"',
     )
     try:
-        server.wait_until_it_listens()
+        server.wait_until_workers_boot()
         for _ in range(4):
             server.process.send_signal(signal.SIGTTIN)
             time.sleep(0.3)
@@ -97,7 +97,7 @@ def test_more_workers_than_the_shared_memory_has_room_for_are_refused_and_nothin
         server.process.send_signal(signal.SIGTTOU)
         wait_for(lambda: len(server.workers) == 2)
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: server.log.count("listening for changes") >= 5)
+        server.wait_for_boots(5)
         assert ask(server, "GET", "/api/days").status == 200
         assert is_within(server.stop(), 5)
     finally:

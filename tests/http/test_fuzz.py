@@ -186,7 +186,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
         schema.reset()
     one = {"PORT": str(free_port()), "WEB_CONCURRENCY": "1", "DB_POOL_SIZE": "1"}
     server = Server({**environ, **one}, tmp_path / "server.log")
-    server.wait_until_it_listens()
+    server.wait_until_workers_boot()
     yield server
     server.stop()
 

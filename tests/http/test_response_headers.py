@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.http import get_bytes, send_bytes
+from tests.support.http import raw_get, send_bytes
 from tests.support.server import Server
 from tests.support.statuses import each_request, send_each
 
@@ -72,21 +72,21 @@ def test_a_malformed_request_id_is_replaced(to_all: FlaskClient, malformed: str)
 
 def test_the_proxy_decides_whether_a_request_is_https(server: Server) -> None:
     for path in (b"/api/days", b"/nowhere"):
-        headers = send_bytes(server, get_bytes(b"X-Forwarded-Proto: https", path=path)).headers
+        headers = send_bytes(server, raw_get(b"X-Forwarded-Proto: https", path=path)).headers
         assert headers["Strict-Transport-Security"]
         for line in (b"X-Forwarded-Proto: http", b"X-Forwarded-Proto: ftp", b"X: https"):
-            headers = send_bytes(server, get_bytes(line, path=path)).headers
+            headers = send_bytes(server, raw_get(line, path=path)).headers
             assert "Strict-Transport-Security" not in headers
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        pytest.param(get_bytes(), id="200"),
-        pytest.param(get_bytes(path=b"/nowhere"), id="404"),
+        pytest.param(raw_get(), id="200"),
+        pytest.param(raw_get(path=b"/nowhere"), id="404"),
         pytest.param(b"POST /api/days HTTP/1.1\r\nHost: x\r\n\r\n", id="405"),
         pytest.param(b"hello\r\n\r\n", id="400"),
-        pytest.param(get_bytes(b"X: " + b"x" * 20_000), id="431"),
+        pytest.param(raw_get(b"X: " + b"x" * 20_000), id="431"),
     ],
 )
 def test_no_header_names_a_version(server: Server, request_: bytes) -> None:

@@ -56,7 +56,7 @@ def test_the_server_starts_if_every_setting_is_blank(tmp_path: Path) -> None:
     url = f"postgresql://ada:secret@127.0.0.1:{free_port()}/x"
     server = Server({**blank, "PORT": str(port), "DATABASE_URL": url}, tmp_path / "log")
     try:
-        server.wait_until_it_listens()
+        server.wait_until_workers_boot()
         wait_for(lambda: "msg=started" in server.log)
     finally:
         server.stop()
@@ -75,7 +75,7 @@ def test_the_start_is_logged_without_secrets(tmp_path: Path) -> None:
     }
     server = Server(settings, tmp_path / "log")
     try:
-        server.wait_until_it_listens()
+        server.wait_until_workers_boot()
         wait_for(lambda: "not listening for changes" in server.log)
     finally:
         server.stop()

@@ -109,7 +109,7 @@ def test_a_killed_worker_is_replaced(serve: Serve, prepared: None) -> None:
     server = serve()
     killed, living = server.workers
     os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: server.log.count("listening for changes") == 3)
+    server.wait_for_boots(3)
     assert killed not in server.workers
     assert len(server.workers) == 2
     assert living in server.workers

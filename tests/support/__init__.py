@@ -18,7 +18,7 @@ PostgreSQL:
 - `proxy`: a faulty network: it loses, delays and breaks connections
 
 Clients:
-- `http`: one HTTP request on a connection of its own: `ask`, `booking`, `send_bytes`
+- `http`: one HTTP request on a connection of its own: `ask`, `booking`, `raw_exchange`
 - `websocket`: WebSocket clients, and the frames that they receive
 - `load`: clients that send requests without a pause
 - `threads`, `waiting`: many clients at once, and waiting for a condition

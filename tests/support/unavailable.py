@@ -10,7 +10,7 @@ from tests.support.server import Server
 
 
 def assert_unavailable(response: Response) -> None:
-    """Check that this is a 503 that came in time and says when to try again."""
+    """Check that this is a 503 within 5 seconds that says when to try again."""
     assert response.status == 503
     assert response.headers["Content-Type"] == "application/problem+json"
     assert int(response.headers["Retry-After"]) > 0
