@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support.http import raw_get, send_bytes
+from tests.support.http import ask, raw_get, send_bytes
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
@@ -20,7 +20,7 @@ def lines_of(server: Server, request_id: str) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "status"), [("/api/days", 200), ("/nowhere", 404), ("/api/appointments/1", 405)]
 )
-def test_the_request_id_stands_in_the_log_line(server: Server, path: str, status: int) -> None:
+def test_the_request_id_is_in_the_log_line(server: Server, path: str, status: int) -> None:
     given = f"given-{status}"
     send_bytes(server, raw_get(b"X-Request-ID: " + given.encode(), path=path.encode()))
     (line,) = lines_of(server, given)
@@ -28,6 +28,14 @@ def test_the_request_id_stands_in_the_log_line(server: Server, path: str, status
     headers = send_bytes(server, raw_get(path=path.encode())).headers
     (line,) = lines_of(server, headers["X-Request-ID"])
     assert {f"path={path}", f"status={status}", "method=GET"} <= set(line.split())
+
+
+def test_the_client_is_the_rightmost_entry_of_forwarded_for(server: Server) -> None:
+    forwarded = {"X-Forwarded-For": "10.0.0.1, 203.0.113.7"}
+    for headers, client in ((forwarded, "203.0.113.7"), ({}, "127.0.0.1")):
+        request_id = ask(server, "GET", "/nowhere", headers=headers).headers["X-Request-ID"]
+        (line,) = lines_of(server, request_id)
+        assert f"client={client}" in line.split()
 
 
 def forged(separator: bytes = b" ") -> bytes:
