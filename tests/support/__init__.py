@@ -25,6 +25,6 @@ Clients:
 
 What is expected:
 - `lists`, `seed`, `statuses`: the three lists, the test seed, a request for each status
-- `problems`, `unavailable`: problem details (RFC 9457), and a 503 in time
+- `problems`, `unavailable`: problem details (RFC 9457), and a 503 within 5 seconds
 - `histories`: decides whether what clients saw is linearizable
 """
