@@ -1,8 +1,8 @@
 """gunicorn's configuration, with a reason for each setting.
 
 gunicorn reads this file from the working directory. Flags and `GUNICORN_CMD_ARGS`
-override it. Invalid settings of the application stop the server here: in a worker,
-they would make gunicorn restart the worker forever.
+override it. Invalid settings of the application stop the server here, with one line. In a
+worker, gunicorn would stop too, but with a traceback.
 """
 
 import os
@@ -48,7 +48,7 @@ if soft_limit != resource.RLIM_INFINITY:
 # Seconds. Heroku's router closes an idle connection after 90. If the server closed it
 # first, the router might send a request on it at the same moment.
 keepalive = 95
-# Seconds that requests have to finish when the server stops. Heroku kills it after 30.
+# Seconds for requests to finish when the server stops. The whole stop takes less than five.
 graceful_timeout = 4
 # Workers update their heartbeat file in memory, where no slow disk can delay it.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -78,21 +78,19 @@ def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None
     """Limit the number of workers to what the data version supports (SIGTTIN, `--workers`)."""
     if new_value > data_version.MAX_WORKERS:
         server.num_workers = data_version.MAX_WORKERS
-        server.log.warning(
-            "more workers are not supported", extra={"workers": data_version.MAX_WORKERS}
-        )
+        server.log.warning("too many workers", extra={"maximum": data_version.MAX_WORKERS})
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Assign a worker index that no living worker uses."""
-    taken = {living.index for living in server.WORKERS.values()}
+    """Assign a worker index that no running worker uses."""
+    taken = {running.index for running in server.WORKERS.values()}
     worker.index = min(set(range(data_version.WORKER_INDEXES)) - taken, default=None)
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Take over the counters of the worker index, and let greenlets wait for PostgreSQL."""
+    """Use the counters of the worker index, and make database connections wait with gevent."""
     if worker.index is None:
-        # After many quick reloads. gunicorn starts another worker until an index is free.
+        # This happens after many quick reloads. gunicorn retries until an index is free.
         server.log.warning("worker not started: too many old workers are still stopping")
         time.sleep(1)
         os._exit(0)
@@ -101,9 +99,9 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Settle the counters of a worker that has ended, in whichever way."""
+    """Settle the counters of a worker that has exited, however it exited."""
     if worker.index is not None:
-        data_version.close_counters(worker.index)
+        data_version.settle_counters(worker.index)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -112,7 +110,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Log the settings, without secrets."""
+    """Log the main settings, without secrets."""
     address = server.address[0]
     server.log.info(
         "started",

@@ -2,6 +2,9 @@
 
 Read `create_app` first. gunicorn's worker answers from the cache without WSGI if it can.
 Every other request passes through the middleware, outermost first, to a view in `app.api`.
+The code uses threads. In gunicorn's worker, gevent turns each into a greenlet.
+
+This API replaces the Node server `scheduler-api` of a course.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
 
     records.configure()
     # The module `data_version` implements `CommitObserver`.
-    statements.init_app(app, commits=data_version)
+    statements.init_app(app, commit_observer=data_version)
     commands.init_app(app)
     errors.init_app(app)
 

@@ -50,8 +50,8 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("DATABASE_URL", "", database_url, "where PostgreSQL is, as a postgres:// URL", True),
-    Setting("PGHOST", "", str, "its host, if DATABASE_URL is unset"),
-    Setting("PGPORT", "", integer(1, 65535), "its port"),
+    Setting("PGHOST", "", str, "PostgreSQL's host, if DATABASE_URL is unset"),
+    Setting("PGPORT", "", integer(1, 65535), "PostgreSQL's port"),
     Setting("PGUSER", "", str, "the user to connect as"),
     Setting("PGPASSWORD", "", str, "that user's password", True),
     Setting("PGDATABASE", "", str, "the database's name"),
@@ -61,7 +61,7 @@ SETTINGS = (
     Setting("CORS_ORIGINS", "*", origins, "origins whose pages may call the API, comma-separated"),
     Setting("SAVE_DELAY", "0", seconds, "seconds to delay the response to each successful write"),
     Setting("TEST_ERROR", "", switch, "true: every PUT and DELETE gets a 500"),
-    Setting("DB_POOL_SIZE", "3", integer(1, 100), "connections a worker process holds at most"),
+    Setting("DB_POOL_SIZE", "3", integer(1, 100), "maximum database connections of a worker"),
 )
 
 _LIBPQ_NAMES = {
@@ -134,9 +134,10 @@ def _connect_arguments(settings: Mapping[str, Any], *, on_heroku: bool) -> dict[
 
 
 def _arguments_for_blanks(arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Return empty arguments for blank PG* variables.
+    """Return an empty argument for each PG* variable that consists of spaces.
 
-    libpq reads these variables itself. With an empty argument it uses its default.
+    Otherwise libpq would read it from the environment. With an empty argument, it uses its
+    default.
     """
     given = {**parse_dsn(arguments.get("dsn", "")), **arguments}
     return {

@@ -33,7 +33,7 @@ def database_url(text: str) -> str:
 
 
 def environment(text: str) -> str:
-    """Return the name of an environment."""
+    """Return the value of `APP_ENV`."""
     if text not in {"production", "development", "test"}:
         raise ValueError("must be production, development or test")
     return text

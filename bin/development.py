@@ -140,7 +140,7 @@ class Development:
         ]
         if self._embedded_url:
             rows.append(("Database", _psql_command(self._embedded_url)))
-        if settings["APP_ENV"] != "production" and hosts.is_near(settings["DATABASE"]):
+        if settings["APP_ENV"] != "production" and not hosts.is_remote(settings["DATABASE"]):
             rows.append(("Reset", f"curl {self._api}/api/debug/reset"))
         rows.append(("Stop", "Ctrl-C"))
         return "\n" + "".join(f"  {name:<15}{value}\n" for name, value in rows)
@@ -155,7 +155,7 @@ def _app_env() -> str:
 def _say_where_the_database_is(settings: dict[str, Any]) -> None:
     where = hosts.address(settings["DATABASE"])
     say(f"Using the database {where.database} on {where.host}: {_origin(settings)}.")
-    if not hosts.is_near(settings["DATABASE"]):
+    if hosts.is_remote(settings["DATABASE"]):
         say("It is not on this machine or a private network: debug/reset is refused.")
 
 

@@ -45,8 +45,8 @@ def list_appointments() -> str:
     return statements.fetch_text(SELECT_APPOINTMENTS)
 
 
-# The locks keep the appointment and the interviewer from being deleted before the insert,
-# and the interview before its update. `has_vanished` is true if the interview was deleted
+# The locks prevent others from deleting the appointment or the interviewer before the insert,
+# or the interview before the update. `has_vanished` is true if the interview was deleted
 # while the statement waited to lock it. The deleting transaction may have inserted another
 # interview, which only a new statement can see.
 BOOK = """

@@ -21,7 +21,7 @@ def read() -> Preconditions:
     """Return what the request's `If-Match` and `If-None-Match` require.
 
     A list of tags in `If-None-Match` always passes. A list in `If-Match` always fails, as if
-    it required both states at once.
+    it required both states.
     """
     environ = request.environ
     must_be_booked = "HTTP_IF_MATCH" in environ

@@ -42,43 +42,43 @@ _lock = threading.Lock()
 class Version(NamedTuple):
     """The version at one moment. It is settled if no commit was in flight."""
 
-    begun: bytes
+    value: bytes
     is_settled: bool
 
 
 def take_over(index: int) -> None:
-    """Use the counters of a worker index that no living worker uses."""
+    """Use the counters of a worker index that no running worker uses."""
     global _index  # noqa: PLW0603 -- known only after the fork
     _index = index
 
 
-def close_counters(index: int) -> None:
-    """Count the commits of a worker that has ended as finished.
+def settle_counters(index: int) -> None:
+    """Count all commits of a worker that has exited as finished.
 
-    A commit during which it was killed may still become visible. So all transactions are
-    forgotten, and its notification counts.
+    If it was killed during a COMMIT, that commit may still become visible. So all
+    transactions are forgotten: the commit's notification will change the version.
     """
     forget_transactions()
     _finished[index] = _begun[index]
 
 
-def begun() -> bytes:
+def current() -> bytes:
     """Return the version as bytes. They change whenever a commit begins."""
     return _memory[_BEGUN]
 
 
 def read() -> Version:
     """Return the version. Call this before a query whose response may be cached."""
-    version = begun()
+    value = current()
     # Comparing the copy detects a commit that begins and finishes in between.
-    return Version(version, version == _memory[_FINISHED])
+    return Version(value, value == _memory[_FINISHED])
 
 
 def commit_begun(transaction_id: int) -> None:
     """Count a commit as begun. Call this immediately before sending `COMMIT`."""
     with _lock:
         _begun[_index] += 1
-    # After counting: a worker that finds the transaction here relies on the count.
+    # Not earlier: a worker that finds the id here does not count the transaction again.
     _transactions[transaction_id % _REMEMBERED] = transaction_id
 
 
@@ -91,7 +91,8 @@ def commit_finished() -> None:
 def commit_abandoned(transaction_id: int) -> None:
     """Count a commit as finished although its outcome is unknown.
 
-    It may still become visible, so the transaction is forgotten and its notification counts.
+    It may still become visible. So the transaction is forgotten: its notification will change
+    the version.
     """
     _transactions[transaction_id % _REMEMBERED] = 0
     commit_finished()
@@ -102,8 +103,8 @@ def record_change(transaction_id: int | None = None) -> None:
     if transaction_id is not None and _transactions[transaction_id % _REMEMBERED] == transaction_id:
         return
     with _lock:
-        _finished[_index] += 1
         _begun[_index] += 1
+        _finished[_index] += 1
     if transaction_id is not None:
         _transactions[transaction_id % _REMEMBERED] = transaction_id
 

@@ -1,4 +1,4 @@
-"""The cached response of one path, and the queries that renew it.
+"""The cached response of one path, and the calls of the application that refresh it.
 
 Guarantees: a request gets a response whose query started after the request arrived, or
 a cached one that is just as new. At most one query per path runs at a time.
@@ -16,15 +16,15 @@ from app.cache.cached_response import CachedResponse, Representation
 # Seconds from the start of the query. Limits how long a change without a notification
 # stays invisible.
 MAX_AGE = 1.0
-# Seconds that a request waits for a query that another thread runs.
+# Seconds that a request waits for a refresh that another thread runs.
 WAIT_TIMEOUT = 4.7
 
 # Calls the application. Returns its response to a GET of the path.
 Call = Callable[[], Representation]
 
 
-class Query:
-    """A query for a path. Several requests may wait for its result."""
+class Refresh:
+    """A call of the application. Several requests may wait for its result."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -32,55 +32,55 @@ class Query:
         self.result: CachedResponse | Representation | None = None
 
 
-class Entry:
-    """The cached response of a path, and the query that waiting requests will share."""
+class CacheEntry:
+    """The cached response of a path, and the refresh that waiting requests will share."""
 
     def __init__(self) -> None:
         self.response: CachedResponse | None = None
         self._version = b""
         self._expires_at = 0.0
         self._lock = threading.Lock()
-        self._is_querying = False
-        self._next: Query | None = None
+        self._is_refreshing = False
+        self._next: Refresh | None = None
 
     def fresh(self) -> CachedResponse | None:
         """Return the cached response if it may be served now."""
-        if self._version == data_version.begun() and time.monotonic() < self._expires_at:
+        if self._version == data_version.current() and time.monotonic() < self._expires_at:
             return self.response
         return None
 
-    def query(self, call: Call) -> CachedResponse | Representation | None:
-        """Return the result of a query that starts from now on, or None after a timeout.
+    def refresh(self, call: Call) -> CachedResponse | Representation | None:
+        """Return the result of a refresh that starts from now on, or None after a timeout.
 
-        A running query is not shared: its result may be older than a write that the client
+        A running refresh is not shared: its result may be older than a write that the client
         has seen. All requests that arrive while it runs share the next one.
         """
         with self._lock:
-            is_idle = not self._is_querying
-            self._is_querying = True
+            is_idle = not self._is_refreshing
+            self._is_refreshing = True
             if is_idle:
-                query = Query(call)
+                refresh = Refresh(call)
             else:
-                query = self._next = self._next or Query(call)
+                refresh = self._next = self._next or Refresh(call)
         if is_idle:
-            self._run(query)
+            self._run(refresh)
         else:
-            query.done.wait(WAIT_TIMEOUT)
-        return query.result
+            refresh.done.wait(WAIT_TIMEOUT)
+        return refresh.result
 
-    def _run(self, query: Query) -> None:
-        """Run a query. If requests wait for the next one, a thread runs that one."""
+    def _run(self, refresh: Refresh) -> None:
+        """Run a refresh. If requests wait for the next one, a thread runs that one."""
         try:
-            query.result = self.fresh() or self._renew(query.call)
+            refresh.result = self.fresh() or self._call(refresh.call)
         finally:
-            query.done.set()
+            refresh.done.set()
             with self._lock:
                 following, self._next = self._next, None
-                self._is_querying = following is not None
+                self._is_refreshing = following is not None
             if following:
                 threading.Thread(target=self._run, args=[following], daemon=True).start()
 
-    def _renew(self, call: Call) -> CachedResponse | Representation:
+    def _call(self, call: Call) -> CachedResponse | Representation:
         """Call the application, and cache its response if no commit was in flight."""
         version = data_version.read()
         expires_at = time.monotonic() + MAX_AGE
@@ -90,11 +90,11 @@ class Entry:
         response = self.response
         # If the body is the same, the cached response stays, with its compressed body.
         if response is None or response.body != received.body:
-            if self._version == version.begun:
+            if self._version == version.value:
                 # A change without a notification. Other workers and paths must query too.
                 data_version.record_change()
             response = CachedResponse(received.headers, received.body)
         self.response = response
-        self._version = version.begun if version.is_settled else b""
+        self._version = version.value if version.is_settled else b""
         self._expires_at = expires_at
         return response

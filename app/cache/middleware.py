@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from app.cache import data_version
 from app.cache.cached_response import CachedResponse, Representation
-from app.cache.entry import Entry
+from app.cache.entry import CacheEntry
 from app.database.notifications import Change
 from app.http.errors import unavailable
 from app.http.responses import collect
@@ -27,16 +27,16 @@ class CacheMiddleware:
 
     def __init__(self, wsgi_app: WSGIApplication, paths: Collection[str]) -> None:
         self.wsgi_app = wsgi_app
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, CacheEntry] = {}
         for path in paths:
-            self.entries[path] = self.entries[f"{path}/"] = Entry()
+            self.entries[path] = self.entries[f"{path}/"] = CacheEntry()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to a request (PEP 3333)."""
         entry = self.entries.get(environ["PATH_INFO"])
         if entry is None or environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return self.wsgi_app(environ, start_response)
-        result = entry.fresh() or entry.query(lambda: self._call(environ))
+        result = entry.fresh() or entry.refresh(lambda: self._call(environ))
         if result is None:
             return unavailable()(environ, start_response)
         if isinstance(result, CachedResponse):
@@ -54,7 +54,7 @@ class CacheMiddleware:
             data_version.record_change(transaction_id)
 
     def _call(self, environ: WSGIEnvironment) -> Representation:
-        """Return the application's response to a plain GET of this path."""
-        # Other requests get the same response, so it depends on the path alone.
+        """Return the application's response to a GET of this path, without a query string."""
+        # Other requests share it, so it must not depend on this one's method, query or host.
         shared = {**environ, "REQUEST_METHOD": "GET", "QUERY_STRING": "", "HTTP_HOST": "localhost"}
         return Representation(*collect(self.wsgi_app, shared))

@@ -4,6 +4,6 @@ A statement returns or raises within five seconds. A write that returns was exec
 once, and one that raises at most once, even if the connection breaks during COMMIT.
 
 Read `statements` first, then `commits`, `pool` and `connection`. `change_listener` receives
-every change through `notifications`. It finds changes without a notification by comparing
-`interviews`.
+every change through `notifications`, and uses `interviews` to find changes that caused no
+notification.
 """

@@ -4,8 +4,9 @@ Each worker has one connection that listens to the triggers of create.sql. Subsc
 receive the changes in commit order. The listener reconnects automatically.
 
 It also finds changes without a notification: it remembers the last state of every
-interview, and compares it with what is stored. It does so after a gap, after a TRUNCATE,
-and every `VERIFY_INTERVAL` if a fingerprint differs.
+interview, and compares it with what is stored. It compares after every connect, after a
+TRUNCATE, and if a fingerprint differs: the number of rows and the sum of their `xmin`, which
+it checks every `VERIFY_INTERVAL`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 # Seconds.
 VERIFY_INTERVAL = 4.0
 RECONNECT_INTERVAL = 0.2
-STOP_TIMEOUT = 0.25
+# Seconds to wait for notifications before it checks whether to stop.
+RECEIVE_TIMEOUT = 0.25
 # Seconds to pause after receiving changes. Waking up costs more than handling a change, so
 # during a burst this collects many.
 PAUSE = 0.002
@@ -58,7 +60,10 @@ class ChangeListener:
         self._has_warned = False
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Add a subscriber. Call this before `start`. Each change reaches the first one first."""
+        """Add a subscriber. Call this before `start`.
+
+        Subscribers receive each change in the order in which they subscribed.
+        """
         self._subscribers.append(subscriber)
 
     def start(self) -> None:
@@ -83,10 +88,10 @@ class ChangeListener:
                 with closing(connect(self._database)) as connection:
                     self._listen(connection)
             except psycopg2.Error as error:
-                if hosts.is_attached(self._database):
+                if hosts.is_configured(self._database):
                     self._log_problem(str(error).strip().partition("\n")[0])
                 else:
-                    self._log_problem("no database is attached; set DATABASE_URL")
+                    self._log_problem("no database is configured; set DATABASE_URL")
             except Exception as error:
                 # The thread must not end: nothing would restart it.
                 log.error("the change listener failed", exc_info=error)
@@ -101,7 +106,7 @@ class ChangeListener:
         self._log_listening(connection)
         verify_at = time.monotonic() + VERIFY_INTERVAL
         while not self._is_stopping.is_set():
-            if changes := notifications.receive(connection, STOP_TIMEOUT):
+            if changes := notifications.receive(connection, RECEIVE_TIMEOUT):
                 self._pass_on(changes)
                 time.sleep(PAUSE)
             if self._must_compare:
@@ -121,12 +126,13 @@ class ChangeListener:
     def _compare(self, connection: DatabaseConnection) -> int:
         """Find and pass on changes of interviews without a notification. Returns their number.
 
-        They are fetched before they are passed on, first to the cache. So a client whose
-        WebSocket opens too late to receive them reads a response that contains them.
+        They are fetched before the cache is invalidated, and then broadcast. So if a WebSocket
+        opens too late for the broadcast, the client's next read contains them.
         """
         stored = interviews.fetch(connection)
         changes = notifications.receive_all(connection)
-        # These changes may be newer than what was fetched, so they come last and count alone.
+        # These may be newer than the fetched rows. They are passed on last, and differences of
+        # the same appointments are dropped.
         notified = {change.appointment_id for change in changes}
         differences = interviews.compare(self._interviews, stored)
         missed = [change for change in differences if change.appointment_id not in notified]

@@ -25,15 +25,15 @@ def init_app(app: Flask) -> None:
 
 @cli.command("prepare")
 def prepare() -> None:
-    """Create what is missing and seed empty tables. Keeps all data."""
+    """Create what is missing. Seed the tables if all are empty. Keeps all data."""
     settings = current_app.config
     where = hosts.address(settings["DATABASE"])
     try:
         schema.prepare()
     except psycopg2.Error as error:
         unreachable = isinstance(error, psycopg2.OperationalError)
-        if unreachable and not hosts.is_attached(settings["DATABASE"]):
-            click.echo("No database is attached yet (DATABASE_URL and PG* are unset).")
+        if unreachable and not hosts.is_configured(settings["DATABASE"]):
+            click.echo("No database is configured yet (DATABASE_URL and PG* are unset).")
             return
         sys.exit(f"The database could not be prepared: {where.host}: {str(error).strip()}")
     click.echo(f"Prepared {where.database} on {where.host} for {settings['APP_ENV']}.")

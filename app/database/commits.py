@@ -41,7 +41,7 @@ class _NoObserver(CommitObserver):
     """Does nothing: for an application without a cache."""
 
 
-# mypy takes methods without statements for abstract ones.
+# mypy treats a protocol's methods without statements as abstract.
 NO_OBSERVER = _NoObserver()  # type: ignore[abstract]
 
 
@@ -53,7 +53,7 @@ class Commit:
     """
 
     def __init__(self) -> None:
-        self._observer: CommitObserver = current_app.extensions["commits"]
+        self._observer: CommitObserver = current_app.extensions["commit_observer"]
         self.is_in_flight = False
         self._transaction_id = ""
         self._instance = ""
@@ -66,7 +66,7 @@ class Commit:
             self._observer.commit_abandoned(int(self._transaction_id))
 
     def send(self, connection: DatabaseConnection, transaction_id: str) -> None:
-        """Send COMMIT. After a `psycopg2.Error`, ask for the outcome."""
+        """Send COMMIT. If this raises `psycopg2.Error`, the caller must ask for the outcome."""
         self._transaction_id = transaction_id
         self._instance = connection.instance
         self._observer.commit_begun(int(transaction_id))
@@ -76,7 +76,7 @@ class Commit:
         self._finish()
 
     def ask_for_outcome(self, connection: DatabaseConnection) -> bool:
-        """Return whether the transaction was committed. `connection` must be a new one.
+        """Return whether the transaction was committed.
 
         Raises `psycopg2.OperationalError` if it has not ended by the connection's deadline,
         and `DatabaseUnavailable` if the outcome cannot be known any more.

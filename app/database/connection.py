@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import select
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 import psycopg2.errors
@@ -17,6 +17,8 @@ from psycopg2.extensions import POLL_OK, POLL_READ
 from psycopg2.extras import NamedTupleCursor
 
 from app.database import hosts
+
+Item = TypeVar("Item")
 
 # Seconds. PostgreSQL itself cancels a slow statement; the timeout for the reply is for a
 # server that is silent.
@@ -35,8 +37,8 @@ CONFIGURE = """
     SET tcp_keepalives_count = 3;
     SET tcp_user_timeout = 20000;
 """
-# After a crash of one of its processes, PostgreSQL recovers and resets its statistics. Its
-# start time stays the same.
+# PostgreSQL recovers from the crash of one of its processes without changing its start time,
+# but it resets its statistics. So both times together identify an instance.
 SELECT_INSTANCE = """
     SELECT concat_ws(' ', pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time())
 """
@@ -112,23 +114,32 @@ def connect(
     """Open a connection in autocommit mode. Raises `psycopg2.OperationalError`.
 
     `database` holds the arguments for `psycopg2.connect`. PostgreSQL cancels a statement
-    after `statement_timeout` seconds, and ends a transaction that has been idle for a second
-    more than that. If there are several hosts, each gets an equal share of `timeout`
-    seconds; libpq would wait for the first host only.
+    after `statement_timeout` seconds, and ends a transaction that is idle for one second
+    longer. If there are several hosts, or a host has several addresses, each gets an equal
+    share of `timeout` seconds; libpq would wait for the first address only.
     """
     _set_wait_callback()
     deadline = time.monotonic() + timeout
-    each_host = hosts.split(database)
     errors = []
-    for number, host in enumerate(each_host):
-        now = time.monotonic()
-        host_deadline = now + (deadline - now) / (len(each_host) - number)
+    for host, host_deadline in _with_deadlines(hosts.split(database), deadline):
         try:
-            arguments = {**database, **hosts.resolve(host, host_deadline)}
-            return _connect(arguments, statement_timeout, host_deadline)
+            addresses = hosts.resolve(host, host_deadline)
         except psycopg2.OperationalError as error:
-            errors.append(str(error).strip())
+            errors.append(str(error))
+            continue
+        for address, address_deadline in _with_deadlines(addresses, host_deadline):
+            try:
+                return _connect({**database, **address}, statement_timeout, address_deadline)
+            except psycopg2.OperationalError as error:
+                errors.append(str(error).strip())
     raise psycopg2.OperationalError("\n".join(errors))
+
+
+def _with_deadlines(items: Sequence[Item], deadline: float) -> Iterator[tuple[Item, float]]:
+    """Yield each item with its deadline, so that the rest share the remaining time equally."""
+    for number, item in enumerate(items):
+        now = time.monotonic()
+        yield item, now + (deadline - now) / (len(items) - number)
 
 
 def _connect(

@@ -37,7 +37,10 @@ UNAVAILABLE = (
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL is unavailable. A later attempt may succeed."""
+    """The database did not reply in time, or nobody knows the outcome of a commit.
+
+    A later attempt may succeed.
+    """
 
 
 def is_transient(error: psycopg2.Error) -> bool:
@@ -49,7 +52,7 @@ def is_transient(error: psycopg2.Error) -> bool:
 
 
 def is_login_refused(error: psycopg2.Error) -> bool:
-    """Return whether PostgreSQL refused the password. Trying again at once is useless.
+    """Return whether PostgreSQL refused the password. Trying again immediately is useless.
 
     psycopg2 reports no SQLSTATE for errors that occur while connecting.
     """

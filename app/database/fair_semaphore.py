@@ -16,13 +16,13 @@ class FairSemaphore:
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._urgent: deque[threading.Event] = deque()
-        self._others: deque[threading.Event] = deque()
+        self._with_priority: deque[threading.Event] = deque()
+        self._without_priority: deque[threading.Event] = deque()
         self._lock = threading.Lock()
 
     def acquire(self, deadline: float, *, has_priority: bool = False) -> None:
         """Wait until admitted. Raises `TimeoutError` after `deadline` (`time.monotonic()`)."""
-        queue = self._urgent if has_priority else self._others
+        queue = self._with_priority if has_priority else self._without_priority
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -45,7 +45,7 @@ class FairSemaphore:
     def release(self) -> None:
         """Admit the first waiting thread."""
         with self._lock:
-            if queue := self._urgent or self._others:
+            if queue := self._with_priority or self._without_priority:
                 queue.popleft().set()
             else:
                 self._free += 1

@@ -11,7 +11,7 @@ import psycopg2.extensions
 from app.database.connection import REPLY_TIMEOUT, DatabaseConnection
 from app.database.notifications import Change
 
-# Rows fetched before other threads get a turn.
+# Rows to fetch before other threads may run.
 FETCH_SIZE = 1_000
 
 SELECT_INTERVIEWS = """
@@ -53,7 +53,7 @@ def are_stored(interviews: Interviews, connection: DatabaseConnection) -> bool:
 
 
 def apply(changes: Iterable[Change], interviews: Interviews) -> None:
-    """Update the interviews."""
+    """Apply changes to `interviews`, in place."""
     for change in changes:
         if change.appointment_id is None:
             continue
@@ -76,6 +76,6 @@ def compare(before: Interviews, after: Interviews) -> list[Change]:
 
 
 def _cursor(connection: DatabaseConnection) -> psycopg2.extensions.cursor:
-    """Return a cursor that returns plain tuples, the fastest for many rows."""
+    """Return a cursor of plain tuples, the fastest for many rows, and renew the deadline."""
     connection.deadline = time.monotonic() + REPLY_TIMEOUT
     return connection.cursor(cursor_factory=psycopg2.extensions.cursor)

@@ -15,8 +15,9 @@ from app.database.connection import REPLY_TIMEOUT, DatabaseConnection
 CHANNEL = "scheduler_changes"
 # Identifies the listener's connection in pg_stat_activity.
 APPLICATION_NAME = "scheduler-api listener"
-# Notifications received before they are passed on, and parsed before other threads get a turn.
+# Notifications to receive before they are passed on.
 MAX_PAYLOADS = 1000
+# Notifications to parse before other threads may run.
 BATCH_SIZE = 100
 
 
@@ -44,8 +45,8 @@ def listen(connection: DatabaseConnection) -> None:
 def free_queue(connection: DatabaseConnection) -> None:
     """Let PostgreSQL reuse the space of notifications that all its clients have received.
 
-    It does so by itself, except after a client that received nothing has filled its queue.
-    Then every write fails until somebody calls this function.
+    It usually does so by itself. But if a client that received nothing has filled the queue,
+    every write fails until some client calls this function.
     """
     _execute(connection, "SELECT pg_notification_queue_usage()")
 
@@ -84,7 +85,7 @@ def _receive_payloads(connection: DatabaseConnection, timeout: float) -> list[st
 
 
 def _poll(connection: DatabaseConnection) -> list[str]:
-    """Return what has arrived. A call of `poll` reads a part of it."""
+    """Return what has arrived. Each call of `poll` reads only a part of it."""
     payloads: list[str] = []
     while len(payloads) < MAX_PAYLOADS:
         connection.poll()

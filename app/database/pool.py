@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 # Seconds for everything: waiting for a connection, opening it, all attempts, and finding
 # out the outcome of a COMMIT without a reply.
 TIMEOUT = 4.5
-# Work that gets its connection later than this has too little time left. Longer than
-# `REPLY_TIMEOUT`, so that slow work by others does not make it fail.
+# Seconds to wait for a connection. After that, too little time would remain. Longer than
+# `REPLY_TIMEOUT`, so that one slow statement does not make those behind it fail.
 WAIT_TIMEOUT = 3.5
 MAX_ATTEMPTS = 10
 
@@ -43,13 +43,13 @@ class DatabasePool:
         work: Callable[[DatabaseConnection], Result],
         *,
         has_priority: bool = False,
-        is_undecided: Callable[[], bool] = lambda: False,
+        outcome_is_unknown: Callable[[], bool] = lambda: False,
     ) -> Result:
         """Call `work` with a connection, and again with another one after a transient error.
 
-        Work with priority is first, then the order is that of arrival. While `is_undecided()`
-        is true, the number of attempts is not limited. Raises `DatabaseUnavailable` or
-        `psycopg2.Error`.
+        Work with priority goes first, otherwise the order of arrival decides. The number of
+        attempts is limited, except while `outcome_is_unknown()` returns true. Raises
+        `DatabaseUnavailable` or `psycopg2.Error`.
         """
         deadline = time.monotonic() + TIMEOUT
         attempt = 1
@@ -62,7 +62,7 @@ class DatabasePool:
                     if is_login_refused(error) or not is_transient(error):
                         raise
                     if time.monotonic() > deadline or (
-                        attempt >= MAX_ATTEMPTS and not is_undecided()
+                        attempt >= MAX_ATTEMPTS and not outcome_is_unknown()
                     ):
                         raise
                 time.sleep(0.01 * attempt)
@@ -96,8 +96,8 @@ class DatabasePool:
         while self._idle:
             connection = self._idle.pop()
             try:
-                # Reads pending input without waiting. If PostgreSQL closed the connection,
-                # the first call may read the reason, and the second reads the end.
+                # Reads pending input without waiting. If PostgreSQL closed the connection, the
+                # first call may read the reason, and the second detects the end of the stream.
                 connection.poll()
                 connection.poll()
             except psycopg2.Error:

@@ -18,7 +18,7 @@ from app.database.commits import Commit
 from app.database.connection import DatabaseConnection, connect
 
 SCHEMA = config.ROOT / "db" / "schema"
-# Seconds. An index on a large table takes long.
+# Seconds. Creating an index on a large table takes a while.
 TIMEOUT = 60.0
 
 
@@ -27,9 +27,9 @@ class RemoteDatabase(Exception):
 
 
 def prepare() -> None:
-    """Create what is missing and seed empty tables. Raises `psycopg2.Error`.
+    """Create what is missing. Seed the tables if all are empty. Raises `psycopg2.Error`.
 
-    It is safe at every deploy, on a database in use and in several processes at once.
+    Safe to run at every deploy, on a database in use, and by several processes simultaneously.
     """
     with closing(_connect(TIMEOUT)) as connection:
         _run(connection, "create", current_app.config["APP_ENV"])
@@ -51,7 +51,7 @@ def reset(timeout: float = TIMEOUT, *, even_if_remote: bool = False) -> None:
 
 
 def _refuse_remote(database: Mapping[str, Any]) -> None:
-    if not hosts.is_near(database):
+    if hosts.is_remote(database):
         raise RemoteDatabase(
             f"The database on {hosts.address(database).host} is neither on this machine nor on a "
             "private network."

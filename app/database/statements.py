@@ -1,8 +1,6 @@
 """Executes the SQL of a view: one query that reads, or one transaction that writes.
 
-Guarantees: the result or an exception arrives within five seconds. A write that returns was
-executed exactly once, and one that raises at most once, even if the connection breaks
-during its COMMIT.
+`app.database` says what they guarantee.
 """
 
 from __future__ import annotations
@@ -20,10 +18,10 @@ from app.database.pool import DatabasePool
 MAX_EXECUTIONS = 10
 
 
-def init_app(app: Flask, commits: CommitObserver = NO_OBSERVER) -> None:
-    """Add a pool to the application. `commits` observes every COMMIT."""
+def init_app(app: Flask, commit_observer: CommitObserver = NO_OBSERVER) -> None:
+    """Add a pool to the application. `commit_observer` is notified of every COMMIT."""
     app.extensions["pool"] = DatabasePool(app.config["DATABASE"], app.config["DB_POOL_SIZE"])
-    app.extensions["commits"] = commits
+    app.extensions["commit_observer"] = commit_observer
 
 
 def fetch_text(statement: str) -> str:
@@ -62,8 +60,8 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
 
         def write(connection: DatabaseConnection) -> Any:
             nonlocal row
-            # If the connection broke during COMMIT, a second booking could fail because of
-            # the first one.
+            # If the connection broke during COMMIT, the write may be committed already. If it is
+            # repeated then, it may fail: an appointment that it has booked is not free any more.
             if commit.is_in_flight and commit.ask_for_outcome(connection):
                 return row
             row = _execute(connection, statement, parameters)
@@ -71,18 +69,21 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
                 commit.send(connection, row.transaction_id)
             return row
 
-        return pool.run(write, is_undecided=lambda: commit.is_in_flight)
+        return pool.run(write, outcome_is_unknown=lambda: commit.is_in_flight)
 
 
 def _execute(connection: DatabaseConnection, statement: str, parameters: Mapping[str, Any]) -> Any:
-    """Execute the statement in a transaction, which is left open if it has written."""
-    execute = connection.prepare(statement, parameters)
+    """Execute the statement in a new transaction. Roll back if nothing was written.
+
+    Otherwise the transaction stays open.
+    """
+    execute_statement = connection.prepare(statement, parameters)
     with connection.cursor() as cursor:
-        cursor.execute(f"BEGIN; {execute}", parameters)
+        cursor.execute(f"BEGIN; {execute_statement}", parameters)
         row: Any = cursor.fetchone()
         executions = 1
         while row.has_vanished and not row.transaction_id and executions < MAX_EXECUTIONS:
-            cursor.execute(execute, parameters)
+            cursor.execute(execute_statement, parameters)
             row = cursor.fetchone()
             executions += 1
         if not row.transaction_id:

@@ -1,7 +1,7 @@
 """Cross-origin resource sharing (Fetch standard, CORS protocol).
 
-The same rules apply to every response: to responses of views and of the cache, and to
-WebSocket handshakes. A request that the server refuses counts as one without an `Origin`.
+The same rules apply to the responses of views and of the cache, and to WebSocket handshakes.
+The response to a malformed request has the CORS headers of a request without an `Origin`.
 Origins are compared as whole strings.
 """
 
@@ -19,25 +19,25 @@ EXPOSED_HEADERS = "ETag, Retry-After, X-Request-ID"
 MAX_AGE = "7200"
 
 
-def is_allowed(origin: str | None, origins: Collection[str]) -> bool:
-    """Return whether to serve a request with this `Origin`. Only browsers send one."""
+def may_open_websocket(origin: str | None, origins: Collection[str]) -> bool:
+    """Return whether a client may open a WebSocket. Only browsers send an `Origin`."""
     return origin is None or "*" in origins or origin in origins
 
 
-def response_headers(origin: str | None, origins: Collection[str]) -> list[tuple[str, str]]:
+def headers(origin: str | None, origins: Collection[str]) -> list[tuple[str, str]]:
     """Return the CORS headers of a response, from the request's `Origin` and the allowed ones."""
-    headers = []
+    added = []
     if "*" in origins:
         origin = "*"
     else:
         # A shared cache must not serve one origin's response to another.
-        headers.append(("Vary", "Origin"))
+        added.append(("Vary", "Origin"))
     if origin is not None and origin in origins:
-        headers += [
+        added += [
             ("Access-Control-Allow-Origin", origin),
             ("Access-Control-Expose-Headers", EXPOSED_HEADERS),
         ]
-    return headers
+    return added
 
 
 def is_preflight(environ: WSGIEnvironment) -> bool:
@@ -54,11 +54,11 @@ def is_preflight(environ: WSGIEnvironment) -> bool:
 
 def preflight_headers(environ: WSGIEnvironment) -> list[tuple[str, str]]:
     """Return the additional headers for a preflight. All requested headers are allowed."""
-    headers = [
+    added = [
         ("Allow", ALLOWED_METHODS),
         ("Access-Control-Allow-Methods", ALLOWED_METHODS),
         ("Access-Control-Max-Age", MAX_AGE),
     ]
     if requested := environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"):
-        headers.append(("Access-Control-Allow-Headers", requested))
-    return headers
+        added.append(("Access-Control-Allow-Headers", requested))
+    return added

@@ -34,11 +34,7 @@ class FieldError(NamedTuple):
 
 
 class InvalidFields(Exception):
-    """A JSON body has invalid fields. The response is 422."""
-
-    def __init__(self, *errors: FieldError) -> None:
-        super().__init__(*errors)
-        self.errors = errors
+    """A JSON body has invalid fields, its arguments. The response is 422."""
 
 
 def problem(status: int, detail: str, errors: Iterable[FieldError] = ()) -> Response:
@@ -74,7 +70,7 @@ def problem_json(status: int, detail: str, errors: Iterable[FieldError] = ()) ->
 
 
 def init_app(app: Flask) -> None:
-    """Turn every exception into a problem, also while testing and debugging."""
+    """Turn every exception into an error response, even while testing and debugging."""
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(InvalidFields, _invalid_fields)
@@ -96,7 +92,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _invalid_fields(invalid: InvalidFields) -> Response:
-    return problem(422, " ".join(error.detail for error in invalid.errors), invalid.errors)
+    return problem(422, " ".join(error.detail for error in invalid.args), invalid.args)
 
 
 def _unavailable(error: Exception) -> Response:

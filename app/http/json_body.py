@@ -25,7 +25,7 @@ from werkzeug.sansio.utils import get_content_length
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# The limit of the Node server.
+# The limit of the Node server that this API replaces.
 MAX_BYTES = 100 * 1024
 
 
@@ -86,7 +86,7 @@ def _parse(text: str) -> object:
     except ValueError:
         # Python does not convert integers of more than 4,300 digits. This decoder does, but it
         # takes three times as long.
-        return _DECODER_OF_LONG_INTEGERS.decode(text)
+        return _LONG_INTEGER_DECODER.decode(text)
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -99,4 +99,4 @@ def _number(digits: str) -> int | float:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
-_DECODER_OF_LONG_INTEGERS = json.JSONDecoder(parse_constant=_refuse, parse_int=_number)
+_LONG_INTEGER_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_number)

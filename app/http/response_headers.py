@@ -34,7 +34,7 @@ def request_id(given: str | None) -> str:
 def complete(
     headers: Headers, scheme: str, origin: str | None, origins: Collection[str]
 ) -> Headers:
-    """Return the headers of a response with those of every response.
+    """Return a response's headers, with the security and CORS headers added.
 
     `scheme` and `origin` are the request's URL scheme and `Origin`; `origins` are the
     allowed ones. `X-Request-ID` is not added: it differs from request to request.
@@ -43,9 +43,7 @@ def complete(
     if scheme == "https":
         # RFC 6797, section 7.2: never over plain HTTP.
         added.append(("Strict-Transport-Security", "max-age=31536000"))
-    return _merge_vary(
-        [*map(_sort_methods, headers), *added, *cors.response_headers(origin, origins)]
-    )
+    return _merge_vary([*map(_sort_methods, headers), *added, *cors.headers(origin, origins)])
 
 
 def _merge_vary(headers: Headers) -> Headers:
@@ -58,7 +56,7 @@ def _merge_vary(headers: Headers) -> Headers:
 
 @cache
 def _with_phrase(status: str) -> str:
-    """Return a status with the phrase of RFC 9110. Werkzeug has others, in capitals."""
+    """Return a status with the phrase of RFC 9110. Werkzeug has other phrases."""
     return f"{status[:3]} {phrase(int(status[:3]))}"
 
 
@@ -77,7 +75,7 @@ class ResponseHeadersMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to a request (PEP 3333)."""
-        # The log and the application read the id from the environment.
+        # The log and the application read the id from the WSGI environ.
         environ["HTTP_X_REQUEST_ID"] = request_id(environ.get("HTTP_X_REQUEST_ID"))
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Cacheable responses: JSON that is the same for every client; and collecting a response."""
+"""Cacheable JSON responses, which are the same for every client, and a WSGI client."""
 
 from __future__ import annotations
 

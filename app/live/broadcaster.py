@@ -32,7 +32,7 @@ class Broadcaster:
         self._lock = threading.Lock()
         self._keep_alive_thread: threading.Thread | None = None
         self.is_stopping = False
-        # Handshakes, and clients that send much, take turns.
+        # Handshakes, and clients that send a lot, take turns.
         self.socket_turn = threading.Lock()
 
     def serve(self, client: WebSocket, request_id: str) -> None:
@@ -75,10 +75,10 @@ class Broadcaster:
             client.close(CloseCode.GOING_AWAY)
 
     def receive(self, changes: Sequence[Change]) -> None:
-        """Send the interviews that changed to every client."""
-        interviews = [change for change in changes if change.appointment_id is not None]
-        for start in range(0, len(interviews), BATCH_SIZE):
-            self._send(interviews[start : start + BATCH_SIZE])
+        """Send every changed interview to every client."""
+        interview_changes = [change for change in changes if change.appointment_id is not None]
+        for start in range(0, len(interview_changes), BATCH_SIZE):
+            self._send(interview_changes[start : start + BATCH_SIZE])
 
     def _send(self, changes: Sequence[Change]) -> None:
         """Queue the changes at every socket, then let the sockets write."""

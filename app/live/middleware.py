@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Seconds that a handshake waits for the change listener of a new worker. A socket that
 # opens earlier would receive every interview once the listener has connected.
 LISTENER_TIMEOUT = 2.0
-# Seconds between two handshakes. A thousand may arrive at once, and would delay the
+# Seconds between two handshakes. If a thousand arrive together, they would delay the
 # connections that arrive after them.
 HANDSHAKE_INTERVAL = 0.002
 # Browsers send far less. Longer headers take too long to parse.
@@ -54,7 +54,7 @@ class WebSocketMiddleware:
             # Any other protocol that a client offers is ignored (RFC 9110, section 7.8).
             environ.pop("HTTP_UPGRADE", None)
             return self.wsgi_app(environ, start_response)
-        if not cors.is_allowed(environ.get("HTTP_ORIGIN"), self._origins):
+        if not cors.may_open_websocket(environ.get("HTTP_ORIGIN"), self._origins):
             return problem(403, "This origin may not connect.")(environ, start_response)
         if self._broadcaster.is_stopping:
             return unavailable("The server is stopping.")(environ, start_response)
@@ -77,7 +77,7 @@ class WebSocketMiddleware:
         self._listener.wait_until_listening(LISTENER_TIMEOUT)
         client = WebSocket(connection, response.serialize(), self._broadcaster.socket_turn)
         self._broadcaster.serve(client, environ["HTTP_X_REQUEST_ID"])
-        # The server closes the connection without another response.
+        # On this exception, the server closes the connection without another response.
         raise StopIteration
 
 

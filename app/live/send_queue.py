@@ -29,8 +29,8 @@ class SendQueue:
         self._bytes = 0
         self._changed = threading.Condition(threading.Lock())
         self._closing_since: float | None = None
-        self._has_ended = threading.Event()
-        self._writer = threading.Thread(target=self._write, name="socket", daemon=True)
+        self._reading_has_ended = threading.Event()
+        self._writer = threading.Thread(target=self._write, name="websocket writer", daemon=True)
 
     def start(self) -> None:
         """Start to write."""
@@ -38,7 +38,7 @@ class SendQueue:
 
     def stop(self) -> None:
         """Wait until the writer has ended. Call this after `close`, when reading has ended."""
-        self._has_ended.set()
+        self._reading_has_ended.set()
         self._writer.join()
 
     def add(self, frames: bytes) -> bool:
@@ -54,7 +54,10 @@ class SendQueue:
         return True
 
     def close(self, last_frames: bytes) -> bool:
-        """Write these frames and nothing after them. Returns False if closed before."""
+        """Discard the queued frames, write these, and accept no more.
+
+        Returns False if the queue was closed before.
+        """
         with self._changed:
             if self._closing_since is not None:
                 return False
@@ -70,7 +73,7 @@ class SendQueue:
         return since is not None and now - since > CLOSE_READ_TIMEOUT
 
     def disconnect(self) -> None:
-        """End the connection at once."""
+        """End the connection immediately."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -80,11 +83,14 @@ class SendQueue:
                 self._connection.sendall(self._take())
             self._connection.shutdown(socket.SHUT_WR)
             # The client responds to a close frame by closing its side.
-            self._has_ended.wait(CLOSE_TIMEOUT)
+            self._reading_has_ended.wait(CLOSE_TIMEOUT)
         self.disconnect()
 
     def _take(self) -> bytes:
-        """Wait for frames and return a copy of some. All sockets share the queued ones."""
+        """Wait for frames, and return about WRITE_BYTES of them.
+
+        Returns a copy: all sockets share the queued bytes.
+        """
         frames = bytearray()
         with self._changed:
             self._changed.wait_for(lambda: self._frames)

@@ -21,7 +21,8 @@ from app.live.send_queue import SendQueue
 PING_INTERVAL = 25.0
 SILENCE_TIMEOUT = 55.0
 MAX_MESSAGE_BYTES = 64 * 1024
-# Real clients send a "ping" now and then.
+# A client that sends more than MAX_FRAMES in MAX_FRAMES_INTERVAL seconds is closed. Real
+# clients send a "ping" now and then.
 MAX_FRAMES = 100
 MAX_FRAMES_INTERVAL = 10
 READ_BYTES = 8192
@@ -42,7 +43,7 @@ def text_frame(text: str) -> bytes:
 class WebSocket:
     """An open socket.
 
-    `turn` is a lock that all sockets of a worker share: those that send much take turns.
+    `turn` is a lock that all sockets of a worker share: those that send a lot take turns.
     """
 
     def __init__(self, connection: socket.socket, handshake: bytes, turn: threading.Lock) -> None:
@@ -74,7 +75,7 @@ class WebSocket:
             self.close(CloseCode.TRY_AGAIN_LATER)
 
     def close(self, code: CloseCode) -> None:
-        """Send a close frame and nothing after it."""
+        """Discard what is queued, send a close frame, and nothing after it."""
         self._close(Frame(Opcode.CLOSE, Close(code, "").serialize()).serialize(mask=False), code)
 
     def keep_alive(self, now: float) -> None:

@@ -3,7 +3,7 @@
 Guarantees for every line, including tracebacks, whatever a client sends:
 
 - Values are quoted and escaped. No value can end the line or add a field.
-- A line has at most 4,096 bytes and is written at once.
+- A line has at most 4,096 bytes and is written in one system call.
 - Logging never blocks a worker for long.
 
 `records` configures `logging`, `request_log` writes the line of a request, and both write

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.config
 import re
@@ -16,27 +17,27 @@ from app.logs.stdout import CUT, stdout
 TRACEBACK_START = 600
 TRACEBACK_END = 2400
 
-_is_plain = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
+_needs_no_quotes = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
 
 
 class Formatter(Logfmter):
-    """Formats logfmt, and escapes unprintable characters beyond ASCII too."""
+    """Formats records as logfmt. Escapes all unprintable characters, also outside ASCII."""
 
     @classmethod
     def format_string(cls, value: str) -> str:
         """Return the value, quoted and escaped if necessary."""
-        if _is_plain(value):
+        if _needs_no_quotes(value):
             return value
         quoted: str = super().format_string(value)
         if quoted.isprintable():
             return quoted
         return "".join(
-            character if character.isprintable() else f"\\u{ord(character):04x}"
+            character if character.isprintable() else json.dumps(character)[1:-1]
             for character in quoted
         )
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 -- the name that logging calls
-        """Return the traceback, a long one without its middle."""
+        """Return the traceback. The middle of a long one is left out."""
         text: str = super().formatException(ei)
         if len(text) <= TRACEBACK_START + TRACEBACK_END:
             return text
@@ -65,14 +66,14 @@ LOGGING: dict[str, Any] = {
             "formatter": "logfmt",
             "filters": ["request_id"],
         },
-        "plain": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
+        "unformatted": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
     },
     "root": {"level": "WARNING", "handlers": ["stdout"]},
     "loggers": {
         "app": {"level": "INFO", "handlers": ["stdout"], "propagate": False},
         "gunicorn.error": {"level": "INFO", "handlers": ["stdout"], "propagate": False},
         # Flask's development server keeps its own format.
-        "werkzeug": {"level": "INFO", "handlers": ["plain"], "propagate": False},
+        "werkzeug": {"level": "INFO", "handlers": ["unformatted"], "propagate": False},
     },
 }
 

@@ -1,16 +1,16 @@
 """A stream on stdout that never blocks a worker for long.
 
-- A line has at most 4,096 bytes and is written at once. A pipe keeps such a write in
-  one piece (PIPE_BUF on Linux), so lines of different processes never mix. A longer
-  line is cut and marked with `[...]`.
+- A line has at most 4,096 bytes and is written in one system call. A pipe keeps such a
+  write in one piece (PIPE_BUF on Linux), so lines of different processes never mix. A
+  longer line is cut and marked with `[...]`.
 - If the reader of a pipe stops, a worker waits once, for at most 0.1 seconds. It then
   drops lines until the pipe accepts one, and logs their number:
   `at=WARNING msg="log lines dropped" count=1234`. A reader that never pauses for 0.1
   seconds loses none.
 
 stdout stays in blocking mode, because other processes share it. A worker calls `poll`
-before it writes: a writable pipe has at least PIPE_BUF free bytes. Several workers may
-count on the same free bytes, but lines of the usual length fit in together.
+before it writes: a writable pipe has at least PIPE_BUF free bytes. Several workers may see
+the same free bytes, but these are enough for several lines of the usual length.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class StandardOutput:
         """Do nothing: `write` has no buffer."""
 
     def _write_within(self, milliseconds: int, data: bytes) -> bool:
-        """Write as soon as stdout accepts data. Returns whether it did in time."""
+        """Write when stdout accepts data. Returns False if it does not within `milliseconds`."""
         try:
             return bool(self._poll.poll(milliseconds)) and os.write(STDOUT, data) == len(data)
         except OSError:
@@ -61,7 +61,7 @@ class StandardOutput:
 
 
 def _shorten(line: bytes) -> bytes:
-    """Cut a line to the maximum length, and close the quoted value that was cut."""
+    """Cut a line to the maximum length. It remains logfmt."""
     # Leaves room for the mark, a quotation mark and the newline. Drops an incomplete
     # character, and a backslash that would escape the quotation mark.
     start = line[: MAX_LINE_BYTES - len(CUT) - 8].decode(errors="ignore").rstrip("\\")
@@ -70,7 +70,7 @@ def _shorten(line: bytes) -> bytes:
     if start.endswith('"'):
         return f"{start} cut={CUT}\n".encode()
     before, _, field = start.rpartition(" ")
-    # Within a value that needs no quotes, or within a name, which is dropped.
+    # The cut is in an unquoted value, or in a field's name, which is dropped.
     return f"{start if '=' in field else f'{before} cut='}{CUT}\n".encode()
 
 

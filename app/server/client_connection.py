@@ -20,7 +20,7 @@ from app.server.sending import send
 if TYPE_CHECKING:
     from app.server.worker import Worker
 
-# Seconds between the first and the last byte of a request's head.
+# Maximum seconds between the first and the last byte of a request's head.
 HEAD_TIMEOUT = 20.0
 # Seconds that a connection may still wait for a request while the worker stops.
 STOP_TIMEOUT = 0.5
@@ -36,12 +36,12 @@ _asks_for_websocket = re.compile(rb"\r\nupgrade:[ \t]*websocket", re.IGNORECASE)
 class ClientConnection:
     """A connection that the worker has accepted."""
 
-    def __init__(self, worker: Worker, listener_name: Any, client: Any, address: Any) -> None:
+    def __init__(self, worker: Worker, bound_address: Any, client: Any, address: Any) -> None:
         self.worker = worker
-        self.listener_name = listener_name
+        self.bound_address = bound_address
         self.client = client
         self.address = address
-        self._peer = str(address[0]) if isinstance(address, tuple) else str(address)
+        self.peer = str(address[0]) if isinstance(address, tuple) else str(address)
         self._receive: Callable[[], bytes] = partial(client.recv, READ_BYTES)
         self._is_proxy_trusted = gunicorn_path.is_proxy_trusted(worker.cfg, address)
         self._greenlet = gevent.getcurrent()
@@ -76,14 +76,14 @@ class ClientConnection:
             if not received:
                 received = self._receive_first_bytes()
             if received and END not in received:
-                self._wait_at_most(HEAD_TIMEOUT)
+                self._set_deadline(HEAD_TIMEOUT)
                 received = receive_head(self._receive, received, self.take_turn)
             return received
         finally:
             self.worker.waiting.discard(self)
 
     def _receive_first_bytes(self) -> bytes:
-        self._wait_at_most(self.worker.cfg.keepalive or HEAD_TIMEOUT)
+        self._set_deadline(self.worker.cfg.keepalive or HEAD_TIMEOUT)
         try:
             return self._receive()
         except TimeoutError:
@@ -95,7 +95,7 @@ class ClientConnection:
                 return received
             return b""
 
-    def _wait_at_most(self, seconds: float) -> None:
+    def _set_deadline(self, seconds: float) -> None:
         if not self.worker.alive:
             seconds = STOP_TIMEOUT
         self.waiting_since = time.monotonic()
@@ -131,7 +131,7 @@ class ClientConnection:
         if request is None:
             return self._serve_with_gunicorn(received)
         response = self.worker.fast_path.respond(
-            request, self._peer, is_proxy_trusted=self._is_proxy_trusted
+            request, self.peer, is_proxy_trusted=self._is_proxy_trusted
         )
         try:
             send(self.client, response.head, response.body)
@@ -142,7 +142,7 @@ class ClientConnection:
                 status=response.status,
                 length=len(response.body),
                 seconds=time.perf_counter() - started,
-                client=request_log.client_address(request.header(b"x-forwarded-for"), self._peer),
+                client=request_log.client_address(request.header(b"x-forwarded-for"), self.peer),
                 request_id=response.request_id,
             )
         self._served += 1
@@ -151,7 +151,7 @@ class ClientConnection:
         return received[request.end :]
 
     def _serve_with_gunicorn(self, received: bytes) -> bytes | None:
-        # Other connections go first: the next request may be here already.
+        # Other connections go first: reading does not wait if the next request is here already.
         gevent.sleep(0)
         return gunicorn_path.serve(self, received)
 

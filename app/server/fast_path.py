@@ -19,7 +19,7 @@ from gunicorn import SERVER
 from gunicorn.http.wsgi import base_environ
 
 from app.cache.cached_response import Representation
-from app.cache.entry import Entry
+from app.cache.entry import CacheEntry
 from app.http import response_headers
 from app.http.response_headers import Headers
 from app.http.responses import collect
@@ -47,7 +47,7 @@ class FastPath:
     def __init__(self, app: Flask, cfg: Any) -> None:
         self.parse = PlainRequestParser().parse
         self._app = app
-        self._entries: dict[str, Entry] = app.extensions["cache"].entries
+        self._entries: dict[str, CacheEntry] = app.extensions["cache"].entries
         self._origins = app.config["CORS_ORIGINS"]
         self._environ = {
             **base_environ(cfg),
@@ -101,7 +101,7 @@ class FastPath:
         )
 
     def _call_application(self, request: PlainRequest, peer: str, scheme: str) -> RenderedResponse:
-        # Other connections go first: the next request may be here already.
+        # Other connections go first: reading does not wait if the next request is here already.
         gevent.sleep(0)
         environ = {
             **self._environ,

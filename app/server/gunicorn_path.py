@@ -1,7 +1,8 @@
 """Serves a request with gunicorn's parser and response.
 
-This path is for the requests that the fast path declines: those with chunks, those
-whose body is incomplete so far, WebSocket handshakes and malformed ones.
+It serves the requests that the fast path declines: methods other than GET, PUT and DELETE,
+chunked or incomplete bodies, WebSocket handshakes, unusual or malformed heads. While the
+worker stops, it serves all requests.
 """
 
 from __future__ import annotations
@@ -58,23 +59,23 @@ def serve(connection: ClientConnection, received: bytes) -> bytes | None:
         connection.take_turn()
     request.proxy_protocol_info = {}
     request.body = body = RequestBody(request.body, reader)
-    is_kept = True
+    stays_open = True
     try:
         with sending.aborting_if_not_read():
-            worker.handle_request(connection.listener_name, request, client, address)
+            worker.handle_request(connection.bound_address, request, client, address)
     except StopIteration:
-        is_kept = False
+        stays_open = False
     if not body.drain():
         sending.linger(client)
-        is_kept = False
-    if not is_kept:
+        stays_open = False
+    if not stays_open:
         return None
     client.settimeout(None)
     return bytes(reader.take_buffered())
 
 
 def _check(request: Any) -> None:
-    """Refuse invalid requests that gunicorn accepts."""
+    """Refuse invalid requests that gunicorn accepts; do not keep connections with huge bodies."""
     names = {name for name, _ in request.headers}
     if request.version >= (1, 1) and "HOST" not in names:
         # RFC 9112, section 3.2.

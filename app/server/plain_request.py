@@ -16,13 +16,12 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from app.server.request_head import END
 
-# gunicorn's limits are 4,094 bytes for the request line, and 8,190 for a header line. A
-# head of at most MAX_HEAD_BYTES cannot contain a longer one.
+# Both are below gunicorn's limits: 4,094 bytes for the request line, 8,190 for a header line.
 MAX_REQUEST_LINE = 2048
 MAX_HEAD_BYTES = 8190
 MAX_HEADERS = 100
-# Headers that may change where a request ends or what it asks for.
-DECLINED = frozenset(
+# Headers that affect a request's length, protocol or URL scheme, and that only gunicorn handles.
+DECLINED_HEADERS = frozenset(
     b"expect http2-settings te trailer transfer-encoding upgrade x-forwarded-protocol"
     b" x-forwarded-ssl".split()
 )
@@ -36,7 +35,7 @@ _request_line = re.compile(
 
 
 class PlainRequest(NamedTuple):
-    """A request.
+    """A parsed plain request.
 
     `target` is the path with the query, as it was sent. The headers' names are in lower
     case. `end` is the length of the whole request in bytes.
@@ -96,7 +95,7 @@ class PlainRequestParser:
                         self._parser.feed_data(body)
                     return PlainRequest(*line, headers, body, end)
         except (HttpParserError, HttpParserUpgrade, ValueError):
-            pass  # ValueError: a length of thousands of digits
+            pass  # ValueError: `int` refuses a Content-Length of more than 4,300 digits
         # The old parser may expect a body, or the end of the connection.
         self._parser = HttpRequestParser(self)
         return None
@@ -121,7 +120,7 @@ def _is_plain(head: bytes, headers: dict[bytes, bytes]) -> bool:
         # No header is repeated: gunicorn would join the values.
         len(headers) == head.count(b"\r\n") - 2
         and len(headers) <= MAX_HEADERS
-        and DECLINED.isdisjoint(headers)
+        and DECLINED_HEADERS.isdisjoint(headers)
         # gunicorn handles names with an underscore differently.
         and b"_" not in b"".join(headers)
         and b"host" in headers

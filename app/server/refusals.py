@@ -1,4 +1,4 @@
-"""Sends problem responses to requests that do not reach the application."""
+"""Sends an error response if the server cannot parse or serve a request."""
 
 from __future__ import annotations
 
@@ -25,14 +25,22 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
 }
 
 
-def refuse(client: Any, error: BaseException, origins: Collection[str]) -> None:
-    """Send the response to a request that could not be parsed or served."""
+def refuse(client: Any, peer: str, error: BaseException, origins: Collection[str]) -> None:
+    """Send the response to a request that could not be parsed or served.
+
+    `peer` is the client's address, for the log.
+    """
     request_id = response_headers.request_id(None)
     if isinstance(error, errors.ParseException | TimeoutError):
         status, detail = REFUSALS.get(type(error), (400, "This is not a valid HTTP/1.1 request."))
         log.warning(
             "request refused",
-            extra={"status": status, "error": str(error)[:200], "request_id": request_id},
+            extra={
+                "status": status,
+                "error": str(error)[:200],
+                "client": peer,
+                "request_id": request_id,
+            },
         )
     else:
         status, detail = 500, "An unexpected error occurred. It has been logged."

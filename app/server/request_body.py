@@ -1,7 +1,7 @@
 """A request's body, with limits on its size and on the time to receive it.
 
-gevent switches to another request only if one waits, and a read does not wait if data is
-available. So every read from the connection first lets other requests run.
+gevent switches to another request only when the current one waits, and a read does not wait
+if data is available. So every read from the connection first lets other requests run.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class RequestBody:
         self._reader = reader
 
     def read(self, size: int | None = None) -> bytes:
-        """Return `size` bytes, or all. Raises `TimeoutError` or `OSError`."""
+        """Return at most `size` bytes, or all. Raises `TimeoutError` or `OSError`."""
         try:
             data: bytes = self._body.read(size)
         except errors.ParseException as error:
-            # The start of the next request is unknown, so the connection is lost.
+            # The start of the next request is unknown, so the connection must be closed.
             raise ConnectionResetError(errno.ECONNRESET, str(error)) from None
         return data
 

@@ -15,11 +15,12 @@ SEND_TIMEOUT = 20.0
 # A body up to this size is copied, to be sent together with its head. A larger one is not:
 # each client that does not read would occupy memory for a copy.
 COPIED_BYTES = 16 * 1024
-# Bytes of different bodies that wait for slow clients. Each write makes another version of a
-# list, and a client that does not read keeps the one that it asked for in memory.
+# Maximum bytes of the different bodies that slow clients have not received. Each write makes
+# another version of a list, and each version stays in memory until its clients have read it.
 MAX_STALLED_BYTES = 8 * 1024 * 1024
-# Bytes and seconds of a request that are read after an early response. Closing a connection
-# with unread bytes could destroy the response (RFC 9112, section 9.6).
+# After an early response, at most so many bytes of the request are read, for at most so many
+# seconds. Closing a connection with unread bytes could destroy the response (RFC 9112,
+# section 9.6).
 LINGER_BYTES = 10 * 1024 * 1024
 LINGER_TIMEOUT = 2.0
 
@@ -53,11 +54,11 @@ _stalled_data: dict[Any, bytes] = {}
 def _stalled(client: Any, data: bytes) -> Iterator[None]:
     """Count what a slow client occupies. If it is too much, disconnect those that wait longest."""
     _stalled_data[client] = data
-    different = {id(each): len(each) for each in _stalled_data.values()}
+    sizes = {id(each): len(each) for each in _stalled_data.values()}
     # A single body may be larger than the limit.
-    while len(different) > 1 and sum(different.values()) > MAX_STALLED_BYTES:
+    while len(sizes) > 1 and sum(sizes.values()) > MAX_STALLED_BYTES:
         oldest = next(iter(_stalled_data.values()))
-        del different[id(oldest)]
+        del sizes[id(oldest)]
         for other in [each for each, held in _stalled_data.items() if held is oldest]:
             del _stalled_data[other]
             with contextlib.suppress(OSError):

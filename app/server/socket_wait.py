@@ -1,7 +1,6 @@
 """Lets a greenlet wait for a socket of psycopg2, which gevent does not patch.
 
-`select.poll` under gevent does the same with more objects per call. A booking waits for
-PostgreSQL twice.
+gevent's `select.poll` would do, but it is slower, and every booking waits at least twice.
 """
 
 from __future__ import annotations

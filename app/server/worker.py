@@ -1,7 +1,7 @@
 """gunicorn's gevent worker, hardened against slow and hostile clients.
 
 - It serves plain requests on the fast path, and every other request with gunicorn.
-- Requests that gunicorn refuses get a problem response.
+- Requests that gunicorn refuses get an error response.
 - No client can occupy it: requests are limited in size and time.
 - It stops within seconds, even with many idle connections, and resets none.
 
@@ -29,12 +29,12 @@ from app.server.client_connection import STOP_TIMEOUT, ClientConnection
 from app.server.fast_path import FastPath
 from app.server.refusals import refuse
 
-# Seconds between checks for expired connections, and the delay of a check that shows that
-# the event loop is slow.
+# Seconds between checks for expired connections.
 WATCH_INTERVAL = 0.1
-SLOW_TURN = 0.02
-# Connections that a worker accepts in one turn of the event loop if the loop is slow, or if
-# more than this many were accepted since the last check. Otherwise it accepts one.
+# Seconds. If a check is late by more than this, the event loop is slow.
+SLOW_LOOP_DELAY = 0.02
+# Connections to accept in each iteration of the event loop under load: if the loop is slow,
+# or if more than this many were accepted since the last check. Otherwise 1.
 MAX_ACCEPT = 32
 # Seconds between heartbeats to gunicorn's master process.
 NOTIFY_INTERVAL = 1.0
@@ -47,7 +47,7 @@ class DrainingServer(StreamServer):
     """
 
     def close(self) -> None:
-        """Accept the waiting connections, then close."""
+        """Accept the waiting connections, then close. A full worker first finishes others."""
         if not self.closed:
             with contextlib.suppress(OSError):
                 while accepted := self.do_read():
@@ -91,7 +91,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def _start_server(self, listener: Any, connections: Pool) -> DrainingServer:
         server = DrainingServer(
             listener,
-            # Read the name now: the listener may be closed before the connection is handled.
+            # Read the address now: the socket may be closed before the connection is handled.
             handle=partial(self.handle, listener.getsockname()),
             spawn=connections,
         )
@@ -99,21 +99,25 @@ class Worker(GeventWorker):  # type: ignore[misc]
         server.start()
         return server
 
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve a connection until it closes. `listener` is the name of the listening socket."""
+    def handle(self, bound_address: Any, client: Any, addr: Any) -> None:
+        """Serve a connection until it closes. `bound_address` is that of the listening socket."""
         self._accepted += 1
+        connection = ClientConnection(self, bound_address, client, addr)
         try:
-            ClientConnection(self, listener, client, addr).serve()
+            connection.serve()
         except gevent.GreenletExit:
             pass  # the time to finish requests is over
         except TimeoutError as error:
-            refuse(client, error, self.wsgi.config["CORS_ORIGINS"])
+            self._refuse(connection, error)
         except OSError:
             pass  # the client is gone
         except Exception as error:  # noqa: BLE001 -- becomes a response
-            refuse(client, error, self.wsgi.config["CORS_ORIGINS"])
+            self._refuse(connection, error)
         finally:
             util.close(client)
+
+    def _refuse(self, connection: ClientConnection, error: Exception) -> None:
+        refuse(connection.client, connection.peer, error, self.wsgi.config["CORS_ORIGINS"])
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Finish the current requests and close every other connection, on SIGTERM."""
@@ -132,12 +136,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
         while True:
             started = time.monotonic()
             gevent.sleep(WATCH_INTERVAL)
-            is_slow = time.monotonic() - started > WATCH_INTERVAL + SLOW_TURN
+            is_slow = time.monotonic() - started > WATCH_INTERVAL + SLOW_LOOP_DELAY
             are_many = self._accepted > MAX_ACCEPT
             self._accepted = 0
             for server in servers:
-                # Accepting one connection per turn leaves the next one to another worker. With
-                # long turns or many connections, it would let connections wait for seconds.
+                # Accepting one connection leaves the next one to another worker. Under load,
+                # that would make connections wait for seconds.
                 server.max_accept = MAX_ACCEPT if is_slow or are_many else 1
             self._expire(is_full=connections.full())
 

@@ -7,8 +7,9 @@
 
 BEGIN;
 
--- The advisory lock makes concurrent scripts wait: IF NOT EXISTS alone would fail. The
--- transaction's end releases it. lock_timeout limits the wait for a locked table.
+-- The advisory lock makes concurrent scripts wait, because IF NOT EXISTS fails if two create
+-- the same table. It is released at the end of the transaction. lock_timeout limits the wait
+-- for this lock and for the tables.
 SET LOCAL lock_timeout = '10s';
 SET LOCAL client_min_messages = warning;
 DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtext('scheduler schema')); END $$;
@@ -84,8 +85,8 @@ END
 $$;
 
 -- The other tables change rarely, so the payload only reports that one of them changed.
--- A TRUNCATE of the interviews does not list the rows, and a query could miss some. So
--- receivers compare what they received with what is stored.
+-- A trigger for TRUNCATE does not get the deleted rows, and cannot see those that are newer
+-- than its snapshot. So receivers compare the interviews that they know with the stored ones.
 --   {"transaction": …, "compare": true if interviews were truncated}
 CREATE OR REPLACE FUNCTION notify_table_change()
 RETURNS trigger LANGUAGE plpgsql AS $$
@@ -128,7 +129,7 @@ $$;
 DO $$
 DECLARE
   foreign_key RECORD;
-  listed TEXT;
+  table_name TEXT;
 BEGIN
   FOR foreign_key IN
     SELECT *
@@ -137,7 +138,7 @@ BEGIN
       ('interviews', 'interviewer_id'),
       ('available_interviewers', 'day_id'),
       ('available_interviewers', 'interviewer_id')
-    ) AS looked_up (table_name, column_name)
+    ) AS indexed (table_name, column_name)
   LOOP
     IF to_regclass(format('%s_%s_index', foreign_key.table_name, foreign_key.column_name)) IS NULL THEN
       EXECUTE format(
@@ -158,15 +159,15 @@ BEGIN
     CREATE TRIGGER notify_truncate AFTER TRUNCATE ON interviews
     FOR EACH STATEMENT EXECUTE FUNCTION notify_table_change();
   END IF;
-  FOREACH listed IN ARRAY ARRAY['days', 'appointments', 'interviewers', 'available_interviewers']
+  FOREACH table_name IN ARRAY ARRAY['days', 'appointments', 'interviewers', 'available_interviewers']
   LOOP
     IF NOT EXISTS (
-      SELECT FROM pg_trigger WHERE tgrelid = listed::regclass AND tgname = 'notify_change'
+      SELECT FROM pg_trigger WHERE tgrelid = table_name::regclass AND tgname = 'notify_change'
     ) THEN
       EXECUTE format(
         'CREATE TRIGGER notify_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I '
         'FOR EACH STATEMENT EXECUTE FUNCTION notify_table_change()',
-        listed
+        table_name
       );
     END IF;
   END LOOP;

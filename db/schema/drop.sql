@@ -6,7 +6,7 @@ SET LOCAL lock_timeout = '10s';
 SET LOCAL client_min_messages = warning;
 DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtext('scheduler schema')); END $$;
 
--- The order is that in which the server's statements lock the tables, to prevent a deadlock.
+-- To prevent a deadlock, this is the order in which the server's statements lock the tables.
 DROP TABLE IF EXISTS days, appointments, interviewers, interviews, available_interviewers CASCADE;
 DROP FUNCTION IF EXISTS notify_interview_change, notify_table_change;
 -- The functions of earlier versions.

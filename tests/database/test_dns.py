@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import shlex
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,20 @@ import pytest
 from app.database.connection import connect
 from tests.support.http import Response, ask
 from tests.support.postgres import Postgres
-from tests.support.project import procfile
+from tests.support.project import ROOT, procfile
 from tests.support.server import Serve, free_port
 from tests.support.threads import Threads
 from tests.support.unavailable import AT_ONCE, assert_unavailable
+
+
+def seeing(file: Path, path: str) -> list[str]:
+    """Return the start of a command that sees a file in the place of another one."""
+    command = ["unshare", "-m", "sh", "-c", f'mount --bind {file} {path} && exec "$@"', "sh"]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs root on Linux")
+    return command
 
 
 @pytest.fixture
@@ -25,18 +36,10 @@ def silent_nameserver(tmp_path: Path) -> Iterator[str]:
     """Return the start of a command that sees only a nameserver that does not reply."""
     configuration = tmp_path / "resolv.conf"
     configuration.write_text("nameserver 127.0.0.77\n")
-    bind = f"mount --bind {configuration} /etc/resolv.conf"
+    command = seeing(configuration, "/etc/resolv.conf")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nameserver:
-        try:
-            nameserver.bind(("127.0.0.77", 53))
-            subprocess.run(
-                [shutil.which("unshare") or "", "-m", "sh", "-c", bind],
-                check=True,
-                capture_output=True,
-            )
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("needs root on Linux")
-        yield f"unshare -m sh -c '{bind} && exec \"$@\"' sh"
+        nameserver.bind(("127.0.0.77", 53))
+        yield shlex.join(command)
 
 
 def test_a_nameserver_that_does_not_reply_gives_503_in_time_and_delays_nothing_else(
@@ -72,6 +75,34 @@ def test_every_address_of_a_name_is_tried(short_path: Path) -> None:
         connect({"dsn": url}).close()
         several = f"postgresql://postgres@localhost:1,localhost:{port}/postgres"
         connect({"dsn": f"{several}?target_session_attrs=read-write"}).close()
+
+
+CONNECT = """
+import sys
+from app.database.connection import connect
+connect({"dsn": sys.argv[1]}).close()
+"""
+
+
+def test_an_address_that_does_not_reply_leaves_time_for_the_next(
+    short_path: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "hosts"
+    names.write_text("127.0.0.2 db.example\n127.0.0.3 db.example\n")
+    with Postgres(short_path / "data").running() as postgres, socket.socket() as silent:
+        silent.bind(("127.0.0.2", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        postgres.control("restart", "-o", f"-h 127.0.0.3 -p {port} -k {postgres.folder}")
+        url = f"postgresql://postgres@db.example:{port}/postgres"
+        subprocess.run(
+            [*seeing(names, "/etc/hosts"), sys.executable, "-c", CONNECT, url],
+            check=True,
+            cwd=ROOT,
+        )
+        # It was tried first.
+        silent.settimeout(0)
+        silent.accept()[0].close()
 
 
 @pytest.mark.parametrize("name", ["nowhere.invalid", "x" * 300])

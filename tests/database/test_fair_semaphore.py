@@ -13,7 +13,7 @@ from tests.support.waiting import wait_for
 
 
 def waiting(semaphore: FairSemaphore) -> int:
-    return len(semaphore._urgent) + len(semaphore._others)
+    return len(semaphore._with_priority) + len(semaphore._without_priority)
 
 
 def soon(seconds: float = 10.0) -> float:

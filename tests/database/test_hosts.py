@@ -38,6 +38,14 @@ def test_each_host_has_its_arguments(database: Any, expected: Any) -> None:
     assert hosts.split(database) == expected
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://a:1,b:2/x?port=1,2,3", "postgresql://a,b/x?port=1,2,3"]
+)
+def test_lists_of_different_lengths_are_refused(url: str) -> None:
+    with pytest.raises(psycopg2.OperationalError, match="differ in length"):
+        connect({"dsn": url})
+
+
 @pytest.fixture
 def silent(short_path: Path) -> Any:
     """A host that accepts connections and never replies."""

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.config import ROOT
-from app.database.hosts import is_near
+from app.database.hosts import is_remote
 
 REMOTE = [
     "203.0.113.7",
@@ -27,7 +27,7 @@ REMOTE = [
     "127.0.0.1.evil.example",
     "localhost,db.example",
 ]
-NEAR = [
+LOCAL = [
     "",
     "/var/run/postgresql",
     "/a b/with.dots",
@@ -49,31 +49,31 @@ NEAR = [
 
 @pytest.mark.parametrize("host", REMOTE)
 def test_other_machines_are_remote(host: str) -> None:
-    assert not is_near({"host": host})
-    assert not is_near({"host": "localhost", "hostaddr": host})
+    assert is_remote({"host": host})
+    assert is_remote({"host": "localhost", "hostaddr": host})
 
 
-@pytest.mark.parametrize("host", NEAR)
-def test_this_machine_and_private_networks_are_near(host: str) -> None:
-    assert is_near({"host": host})
+@pytest.mark.parametrize("host", LOCAL)
+def test_this_machine_and_private_networks_are_not_remote(host: str) -> None:
+    assert not is_remote({"host": host})
 
 
 @pytest.mark.parametrize(
-    ("url", "near"),
+    ("url", "remote"),
     [
-        ("postgres://u:p@db.example:5432/x", False),
-        ("postgres://u:p@[2001:db8::1]/x", False),
-        ("postgres:///x?host=db.example", False),
-        ("postgres://localhost/x?hostaddr=203.0.113.7", False),
-        ("postgres://db.example/x?hostaddr=127.0.0.1", True),
-        ("postgres://u:p@localhost/x", True),
-        ("postgres://u:p@[::1]/x", True),
-        ("postgres:///x?host=/tmp/a", True),
-        ("postgres:///x", True),
+        ("postgres://u:p@db.example:5432/x", True),
+        ("postgres://u:p@[2001:db8::1]/x", True),
+        ("postgres:///x?host=db.example", True),
+        ("postgres://localhost/x?hostaddr=203.0.113.7", True),
+        ("postgres://db.example/x?hostaddr=127.0.0.1", False),
+        ("postgres://u:p@localhost/x", False),
+        ("postgres://u:p@[::1]/x", False),
+        ("postgres:///x?host=/tmp/a", False),
+        ("postgres:///x", False),
     ],
 )
-def test_a_url_is_read_like_libpq_reads_it(url: str, near: bool) -> None:
-    assert is_near({"dsn": url}) == near
+def test_a_url_is_read_like_libpq_reads_it(url: str, remote: bool) -> None:
+    assert is_remote({"dsn": url}) == remote
 
 
 def assert_is_refused(response: TestResponse, host: str) -> None:
@@ -96,7 +96,7 @@ def test_debug_reset_is_forbidden_if_libpq_has_been_sent_elsewhere(
 ) -> None:
     # PGHOSTADDR and service files are not in the settings, only in what libpq has used.
     before = sql("SELECT count(*), max(id) FROM interviews")
-    monkeypatch.setattr("app.database.hosts.is_near", lambda database: "dsn" in database)
+    monkeypatch.setattr("app.database.hosts.is_remote", lambda database: "dsn" not in database)
     assert app.test_client().get("/api/debug/reset").status_code == 403
     assert sql("SELECT count(*), max(id) FROM interviews") == before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -214,6 +215,12 @@ def test_any_message_and_any_traceback_make_one_line(message: str, value: str) -
     record = logging.LogRecord("app", logging.ERROR, "", 0, message, None, exc_info)
     line = line_written(lambda: stdout.write(Formatter().format(record) + "\n"))
     assert line.startswith("at=ERROR msg=")
+
+
+def test_escapes_are_unambiguous() -> None:
+    for text in ("\U000e0001", "\x85", "\u200b1", "\n"):
+        escaped = Formatter.format_string(text).strip('"')
+        assert json.loads(f'"{escaped}"') == text
 
 
 def test_a_long_traceback_keeps_its_beginning_and_its_end() -> None:

@@ -16,6 +16,7 @@ from tests.support.http import BODY_BYTES, ask, raw_get, send_bytes
 from tests.support.pace import is_within
 from tests.support.problems import assert_open_to_browsers, assert_problem
 from tests.support.server import Serve, Server
+from tests.support.waiting import wait_for
 from tests.support.websocket import HANDSHAKE
 
 
@@ -224,6 +225,15 @@ def test_an_unusual_path_is_404(server: Server, path: str) -> None:
 def test_an_unusual_but_valid_request_succeeds(server: Server, line: str) -> None:
     response = send_bytes(server, f"{line}\r\nHost: x\r\n\r\n".encode())
     assert (response.status, response.headers["Content-Type"]) == (200, "application/json")
+
+
+def test_the_log_names_the_client_of_a_refused_request(server: Server) -> None:
+    response = send_bytes(server, b"hello\r\n\r\n")
+    request_id = response.headers["X-Request-ID"]
+    wait_for(lambda: f"request_id={request_id}" in server.log)
+    (line,) = [line for line in server.log.splitlines() if request_id in line]
+    assert 'msg="request refused" status=400' in line
+    assert " client=127.0.0.1 " in line
 
 
 def test_a_chunked_body_is_accepted(server: Server) -> None:

@@ -185,7 +185,7 @@ def test_sigttin_adds_no_workers_beyond_the_limit(
     server.wait_for_boots(3)
     for warnings in (1, 2):
         server.process.send_signal(signal.SIGTTIN)
-        wait_for(lambda: server.log.count("more workers are not supported") == warnings)  # noqa: B023
+        wait_for(lambda: server.log.count("too many workers") == warnings)  # noqa: B023
     # gunicorn starts missing workers once a second.
     for _ in range(30):
         assert ask(server, "GET", "/api/days").status == 200
