@@ -7,10 +7,7 @@ import pytest
 from app import create_app
 from tests.support.database import Sql, refill, reseed
 from tests.support.server import Serve, Server
-from tests.support.websocket import (
-    MARKED,
-    listening,
-)
+from tests.support.websocket import MARKED, listening
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +18,7 @@ def shared(tables: None, serve_module: Serve) -> Server:
 
 @pytest.fixture(scope="module")
 def tables(database_url: str) -> None:
-    """The tables, which no test changes."""
+    """Creates and seeds the tables, once per module."""
     reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
 
 
@@ -35,6 +32,6 @@ def seeded(tables: None, sql: Sql) -> None:
 
 @pytest.fixture
 def server(shared: Server, seeded: None, sql: Sql) -> Server:
-    """The real server on a freshly seeded database, after it has broadcast that."""
+    """The real server on a freshly seeded database, after it has broadcast the seed."""
     with listening(shared, sql):
         return shared

@@ -73,9 +73,9 @@ def test_a_socket_that_opens_while_the_server_stops_is_closed_with_1001(
 
     with gap(), Threads() as threads:
         # A handshake waits for a listener that has never been connected.
-        server = serve()
+        server = serve(WEB_CONCURRENCY="1")
         threads.start(open_one, server)
-        time.sleep(1)
+        time.sleep(0.5)
         assert is_within(server.stop(), 5)
         threads.join()
     assert codes == [CloseCode.GOING_AWAY]

@@ -76,17 +76,32 @@ def send_bytes(server: Server, *pieces: bytes, ends: bool = False, seconds: floa
     return Response(response.status, response.headers, content, time.monotonic() - started)
 
 
-def get_bytes(*lines: bytes, path: bytes = b"/api/days") -> bytes:
+def raw_exchange(server: Server, request: bytes, *, ends: bool = False) -> bytes:
+    """Send bytes on a connection of its own; return all bytes until the server closes it.
+
+    With `ends`, the client first closes its direction of the connection.
+    """
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(request)
+        if ends:
+            connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def raw_get(*lines: bytes, path: bytes = b"/api/days") -> bytes:
     """Return the bytes of a GET with these header lines."""
     start = [b"GET " + path + b" HTTP/1.1", b"Host: x", b"Connection: close"]
     return b"\r\n".join([*start, *lines, b"", b""])
 
 
-# Conditions: the appointment must be booked, or free.
-BOOKED = {"If-Match": "*"}
-FREE = {"If-None-Match": "*"}
-
-
 def booking(student: str, interviewer: int = 1) -> dict[str, Any]:
     """Return the body of a booking."""
     return {"interview": {"student": student, "interviewer": interviewer}}
+
+
+BODY = booking("Ada", 2)
+BODY_BYTES = b'{"interview":{"student":"Ada","interviewer":2}}'
+
+# Conditions of a write: the appointment must be booked, or it must be free.
+BOOKED = {"If-Match": "*"}
+FREE = {"If-None-Match": "*"}

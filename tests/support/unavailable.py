@@ -13,7 +13,7 @@ from tests.support.server import Server
 
 
 def assert_unavailable(response: Response) -> None:
-    """Check that this is a 503 that came within 5 seconds and says when to try again."""
+    """Check that this is a 503 within 5 seconds that says when to try again."""
     assert response.status == 503
     assert_problem(response.headers, response.body, 503)
     assert_open_to_browsers(response.headers)
