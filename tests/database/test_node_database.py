@@ -127,7 +127,7 @@ def test_prepare_of_a_busy_database_gives_up_rather_than_block_others(
     files = shutil.copytree(schema.SCHEMA, tmp_path / "schema")
     create = (files / "create.sql").read_text(encoding="utf-8")
     assert "lock_timeout = '10s'" in create
-    # Ten seconds are not worth the wait.
+    # A shorter wait proves the same.
     (files / "create.sql").write_text(create.replace("'10s'", "'1s'"), encoding="utf-8")
     monkeypatch.setattr(schema, "SCHEMA", files)
     sql(NODE_TABLES + NODE_ROWS)

@@ -1,4 +1,4 @@
-"""`flask db prepare` and create.sql: make what is missing, keep what there is."""
+"""`flask db prepare` and create.sql create what is missing and keep all data."""
 
 from __future__ import annotations
 
