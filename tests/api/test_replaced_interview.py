@@ -12,6 +12,7 @@ from flask import Flask
 from tests.support.database import Sql, connected
 from tests.support.http import BOOKED, FREE, ask, booking
 from tests.support.server import Server
+from tests.support.tables import counting_writes
 from tests.support.waiting import wait_for
 
 PATH = "/api/appointments/1"
@@ -86,18 +87,9 @@ def test_a_request_applies_to_the_state_after_the_other_commit(  # noqa: PLR0917
 def test_a_repeated_statement_writes_its_row_once(
     send_while_locked: Callable[..., int], sql: Sql
 ) -> None:
-    sql("CREATE TABLE made (id SERIAL)")
-    sql(
-        "CREATE FUNCTION note_write() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN INSERT INTO made DEFAULT VALUES; RETURN NULL; END $$;"
-        "CREATE TRIGGER note_write AFTER INSERT OR UPDATE OR DELETE ON interviews"
-        " FOR EACH ROW EXECUTE FUNCTION note_write()"
-    )
-    try:
+    with counting_writes(sql) as writes:
         for headers in ({}, BOOKED):
-            sql("TRUNCATE made")
+            before = writes()
             assert send_while_locked(REPLACE, "PUT", booking("Ada"), headers) == 204
             # A deletion and an insertion in psql, and one update.
-            assert sql("SELECT count(*) FROM made") == [(3,)]
-    finally:
-        sql("DROP FUNCTION note_write() CASCADE; DROP TABLE made")
+            assert writes() - before == 3

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app import create_app
-from tests.support.database import Sql, refill, reseed
+from tests.support.database import Sql, refill
 from tests.support.server import Serve, Server
 from tests.support.websocket import MARKED, listening
 
@@ -14,12 +13,6 @@ from tests.support.websocket import MARKED, listening
 def shared(tables: None, serve_module: Serve) -> Server:
     """The real server, shared by the tests that do not disturb it."""
     return serve_module()
-
-
-@pytest.fixture(scope="module")
-def tables(database_url: str) -> None:
-    """Creates and seeds the tables, once per module."""
-    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
 
 
 @pytest.fixture

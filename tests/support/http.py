@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from flask.testing import FlaskClient
+
 from tests.support.server import Server
 
 
@@ -27,22 +29,30 @@ class Response(NamedTuple):
 
 
 def ask(
-    server: Server | int,
+    server: Server | FlaskClient | int,
     method: str,
     path: str,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Send a request, to a server or to a port, and return the response.
+    """Send a request and return the response.
 
-    A body that is not bytes is sent as JSON.
+    `server` may be a port, or a client of an application in this process. A body that is
+    not bytes is sent as JSON.
     """
-    port = server if isinstance(server, int) else server.port
     started = time.monotonic()
-    given = {"Content-Type": "application/json"} if body is not None else {}
+    sent = {"Content-Type": "application/json"} if body is not None else {}
+    sent.update(headers or {})
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    if isinstance(server, FlaskClient):
+        returned = server.open(path, method=method, data=data, headers=sent)
+        received = http.client.HTTPMessage()
+        for name, value in returned.headers:
+            received[name] = value
+        return Response(returned.status_code, received, returned.data, time.monotonic() - started)
+    port = server if isinstance(server, int) else server.port
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        connection.request(method, path, data, {**given, **(headers or {})})
+        connection.request(method, path, data, sent)
         response = connection.getresponse()
         content = response.read()
     return Response(response.status, response.headers, content, time.monotonic() - started)

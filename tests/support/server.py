@@ -107,7 +107,6 @@ def serving(environ: Mapping[str, str], folder: Path) -> Iterator[Serve]:
 
 
 def free_port() -> int:
-    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

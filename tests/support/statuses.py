@@ -1,4 +1,4 @@
-"""One request for each status that the application sends."""
+"""Requests for the usual statuses of the application."""
 
 from __future__ import annotations
 
