@@ -8,16 +8,15 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from tests.support.database import Sql, Tables, connected, refill, reseed
+from tests.support.database import Sql, Tables, connected, refill
 from tests.support.server import Serve, Server
 from tests.support.tables import rows
 
 
 @pytest.fixture(scope="module")
-def application(database_url: str) -> Iterator[Flask]:
+def application(tables: None, database_url: str) -> Iterator[Flask]:
     """One application for all tests of this module. They leave the schema as it is."""
     app = create_app({"DATABASE_URL": database_url, "APP_ENV": "test"})
-    reseed(app)
     yield app
     app.extensions["change_listener"].stop()
 

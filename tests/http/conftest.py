@@ -30,11 +30,9 @@ def make_app(database_url: str) -> Iterator[MakeApp]:
 
 
 @pytest.fixture(scope="module")
-def application(make_app: MakeApp) -> Flask:
-    """One application for all tests of this module, on a seeded database."""
-    app = make_app()
-    reseed(app)
-    return app
+def application(tables: None, make_app: MakeApp) -> Flask:
+    """One application for all tests of this module."""
+    return make_app()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import pytest
 from flask import Flask
 
 from tests.support import tools
-from tests.support.database import connected, reseed
+from tests.support.database import connected
 from tests.support.http import ask, raw_exchange
 from tests.support.pace import is_within
 from tests.support.project import ROOT
@@ -150,9 +150,8 @@ def explore(test: Callable[..., None], examples: int, **strategies: Any) -> None
 
 
 @pytest.fixture(scope="module")
-def server(application: Flask, serve_module: Serve) -> Server:
+def server(tables: None, serve_module: Serve) -> Server:
     """A server of one worker with one connection to PostgreSQL."""
-    reseed(application)
     return serve_module(WEB_CONCURRENCY="1", DB_POOL_SIZE="1")
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import socket
 import time
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
+from websockets.sync.client import ClientConnection
 
 from tests.support.database import Sql
 from tests.support.server import Server
+from tests.support.waiting import wait_for
 from tests.support.websocket import (
     closed_with,
     listening,
@@ -103,6 +107,23 @@ def test_a_close_frame_gets_a_close_frame(server: Server) -> None:
             client.close(code)
             assert client.protocol.close_rcvd is not None
             assert client.protocol.close_rcvd.code == code
+
+
+def test_the_log_has_the_close_code_of_a_socket(server: Server) -> None:
+    def open_as(request_id: str) -> ClientConnection:
+        return open_socket(server, additional_headers={"X-Request-ID": request_id})
+
+    with open_as("client-says-why-1") as client:
+        client.close(4001)
+    with open_as("client-says-nothing") as client:
+        client.socket.shutdown(socket.SHUT_RDWR)
+    with open_as("message-too-large") as client, contextlib.suppress(ConnectionClosed):
+        client.send("x" * 70_000)
+        client.recv(30)
+    closed = {"client-says-why-1": 4001, "client-says-nothing": 1006, "message-too-large": 1009}
+    for request_id, code in closed.items():
+        line = rf'msg="socket closed" code={code} .*request_id={request_id}\n'
+        wait_for(lambda: re.search(line, server.log))  # noqa: B023
 
 
 @pytest.mark.parametrize(

@@ -64,18 +64,18 @@ def _heroku(folder: Path, programs: Path) -> Iterator[str]:
     def run(program: str | Path, options: str) -> None:
         # PostgreSQL inherits pg_ctl's output: a pipe would never end.
         command = [program, *options.split()]
-        subprocess.run(command, check=True, user=user, cwd="/", stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
 
     data = folder / "data"
     (folder / "password").write_text("s3cret")
     run(
         programs / "initdb",
-        f"-D {data} -U app -A scram-sha-256 --pwfile={folder}/password -E UTF8 --no-sync",
+        "-D data -U app -A scram-sha-256 --pwfile=password -E UTF8 --no-sync",
     )
     run(
         "openssl",
         "req -new -x509 -days 2 -nodes -subj /CN=nobody"
-        f" -out {data}/server.crt -keyout {data}/server.key",
+        " -out data/server.crt -keyout data/server.key",
     )
     (data / "server.key").chmod(0o600)
     with (data / "postgresql.conf").open("a") as conf:
@@ -84,9 +84,9 @@ def _heroku(folder: Path, programs: Path) -> Iterator[str]:
             f"unix_socket_directories = ''\nfsync = off\n"
         )
     (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
-    run(programs / "pg_ctl", f"-w -D {data} -l {folder}/log start")
+    run(programs / "pg_ctl", "-w -D data -l log start")
     yield f"postgres://app:s3cret@127.0.0.1:{port}/postgres"
-    run(programs / "pg_ctl", f"-w -D {data} -m immediate stop")
+    run(programs / "pg_ctl", "-w -D data -m immediate stop")
 
 
 def test_on_heroku_connections_use_tls_and_fit_into_20_even_while_dynos_overlap(

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app import create_app
 from tests.support import odd_views
-from tests.support.database import reseed
 from tests.support.http import ask, raw_exchange
 from tests.support.server import Serve, Server, accepts, free_port
 from tests.support.waiting import wait_for
@@ -19,8 +17,7 @@ FILE = Path(odd_views.__file__).read_bytes()
 
 
 @pytest.fixture(scope="module")
-def server(serve_module: Serve, database_url: str) -> Server:
-    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
+def server(tables: None, serve_module: Serve) -> Server:
     return serve_module('gunicorn "tests.support.odd_views:create()"', WEB_CONCURRENCY="1")
 
 

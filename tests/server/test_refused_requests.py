@@ -9,9 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from app import create_app
 from tests.support import short_timeouts
-from tests.support.database import Sql, reseed
+from tests.support.database import Sql
 from tests.support.http import BODY_BYTES, ask, raw_get, send_bytes
 from tests.support.pace import is_within
 from tests.support.problems import assert_open_to_browsers, assert_problem
@@ -21,9 +20,8 @@ from tests.support.websocket import HANDSHAKE
 
 
 @pytest.fixture(scope="module")
-def server(serve_module: Serve, database_url: str) -> Server:
+def server(tables: None, serve_module: Serve) -> Server:
     """The real server, for all requests that it refuses."""
-    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
     return serve_module(WEB_CONCURRENCY="1")
 
 

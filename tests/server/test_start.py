@@ -54,7 +54,7 @@ def test_the_log_says_what_started_and_never_the_password(
     ((version,),) = sql("SHOW server_version")
     assert re.search(rf'postgres="?{re.escape(version)}', log)
     nowhere = f"postgres://u:s3cret%21@127.0.0.1:{free_port()}/x"
-    unreachable = serve(DATABASE_URL=nowhere, WEB_CONCURRENCY="1")
+    unreachable = serve(DATABASE_URL=nowhere, PGPASSWORD="s3cret", WEB_CONCURRENCY="1")
     assert ask(unreachable, "GET", "/api/days").status == 503
     assert "host=127.0.0.1" in unreachable.log
     for either in (server, unreachable):
