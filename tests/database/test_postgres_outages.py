@@ -174,8 +174,8 @@ def test_a_changed_password_gives_503_until_it_is_right_again(serve: Serve, own:
 
 def test_a_role_without_free_connections_gives_503(own: Postgres) -> None:
     with connected(own.url) as sql:
-        sql("DROP ROLE IF EXISTS nobody_more")
-        sql("CREATE ROLE nobody_more LOGIN CONNECTION LIMIT 0")
-    url = own.url.replace("postgres@", "nobody_more@")
+        sql("DROP ROLE IF EXISTS no_connections")
+        sql("CREATE ROLE no_connections LOGIN CONNECTION LIMIT 0")
+    url = own.url.replace("postgres@", "no_connections@")
     client = create_app({"DATABASE_URL": url, "APP_ENV": "test"}).test_client()
     assert_unavailable(ask(client, "GET", "/api/days"))
