@@ -1,4 +1,4 @@
-"""Many WebSockets in one thread, which measures when a message has reached all.
+"""Many WebSockets in one thread, which measures when a message has reached all of them.
 
 It implements only what is needed of RFC 6455, the handshake and the PONG, and takes
 a few microseconds a socket, so that the server's time is measured and not its own.

@@ -56,8 +56,8 @@ FILL = """
 """
 
 
-class Setting(NamedTuple):
-    """How long to measure, the PostgreSQL to use, and the Node server's database."""
+class Options(NamedTuple):
+    """How long to measure, and where."""
 
     rounds: int
     seconds: int

@@ -6,17 +6,17 @@ import statistics
 
 from bench import report, servers
 from bench.audience import Audience
-from bench.database import Setting
+from bench.database import Options
 
 STEPS = (0, 500, 1000, 2000)
 STARTS = 5
 
 
-def run_sockets(setting: Setting) -> None:
+def run_sockets(options: Options) -> None:
     """Measure the memory; print the table."""
     report.progress("sockets")
     used = []
-    with setting.database() as url, servers.ours(url) as server, Audience() as audience:
+    with options.database() as url, servers.ours(url) as server, Audience() as audience:
         for before, step in zip((0, *STEPS), STEPS, strict=False):
             audience.join(server, step - before)
             used.append(servers.memory_bytes(server.pid or 0))
@@ -26,11 +26,11 @@ def run_sockets(setting: Setting) -> None:
     report.table("Memory of all processes", header, [["MB", *cells]])
 
 
-def run_start(setting: Setting) -> None:
+def run_start(options: Options) -> None:
     """Measure the start; print the table."""
     report.progress("start")
     seconds = []
-    with setting.database() as url:
+    with options.database() as url:
         for _ in range(STARTS):
             with servers.ours(url) as server:
                 seconds.append(server.start_seconds)

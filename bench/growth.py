@@ -10,7 +10,7 @@ from functools import partial
 
 from bench import database, load, report, servers
 from bench.audience import Audience
-from bench.database import Setting
+from bench.database import Options
 from bench.load import Load
 from bench.servers import Server
 
@@ -20,28 +20,28 @@ BROADCASTS = 20
 COUNT_CONNECTIONS = "SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = current_database()"
 
 
-def run(setting: Setting) -> None:
+def run(options: Options) -> None:
     """Measure each number of servers; print the table, a column for each."""
     header = ["servers of two workers", *map(str, COUNTS)]
-    figures = [_measure(setting, count) for count in COUNTS]
+    figures = [_measure(options, count) for count in COUNTS]
     report.columns("More servers", header, figures)
 
 
-def _measure(setting: Setting, count: int) -> dict[str, str]:
+def _measure(options: Options, count: int) -> dict[str, str]:
     report.progress(f"{count} servers")
     with ExitStack() as stack:
-        url = stack.enter_context(setting.database())
+        url = stack.enter_context(options.database())
         everyone = [stack.enter_context(servers.ours(url)) for _ in range(count)]
         audience = stack.enter_context(Audience())
         _put(everyone, 1)  # warms up
-        unwatched = load.measure(everyone, setting.seconds, _put)
+        unwatched = load.measure(everyone, options.seconds, _put)
         for number in range(SOCKETS):
             audience.join(everyone[number % count], 1)
         delays = [
             audience.time_broadcast(everyone[number % count], f"Student {number:04}")
             for number in range(BROADCASTS)
         ]
-        watched = load.measure(everyone, setting.seconds, _put)
+        watched = load.measure(everyone, options.seconds, _put)
         ((connections,),) = database.execute(url, COUNT_CONNECTIONS)
     figures: dict[str, str] = {}
     for condition, sample in (("no socket", unwatched), (f"{SOCKETS} sockets", watched)):

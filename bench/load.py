@@ -12,7 +12,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.database import SMALL, Setting
+from bench.database import SMALL, Options
 from bench.servers import Server, cpu_seconds
 
 CONNECTIONS = 16
@@ -103,19 +103,22 @@ def measure(
 
 
 def alternate(
-    setting: Setting, servers: Sequence[Server], run: Callable[[Server, int], Load]
+    options: Options, servers: Sequence[Server], run: Callable[[Server, int], Load]
 ) -> dict[str, list[Load]]:
     """Measure the same load on all servers in alternating rounds: a list for each server."""
+
+    def run_on_each(measured: Sequence[Server], seconds: int) -> list[Load]:
+        return [run(server, seconds) for server in measured]
+
     loads: dict[str, list[Load]] = {server.name: [] for server in servers}
-    for number in range(setting.rounds):
-        # The order changes, so that nobody is always the first.
+    for number in range(options.rounds):
+        # The order changes, so that no server is always the first.
         turn = number % len(servers)
         for server in [*servers[turn:], *servers[:turn]]:
-            one = measure([server], setting.seconds, lambda one, seconds: [run(one[0], seconds)])
-            loads[server.name].append(one)
+            loads[server.name].append(measure([server], options.seconds, run_on_each))
     return loads
 
 
 def median(loads: Sequence[Load]) -> Load:
-    """The median of each figure."""
+    """Return the median of each figure."""
     return Load(*(statistics.median(column) for column in zip(*loads, strict=True)))

@@ -38,9 +38,9 @@ def columns(title: str, header: Sequence[str], figures: Sequence[Mapping[str, st
 
 
 def comparison(title: str, requests: Mapping[str, Mapping[str, Sequence[Load]]]) -> None:
-    """Print medians for each request and server, and this server's rate divided by its rate.
+    """Print medians for each request and server, and how many times faster this server is.
 
-    That ratio is the median of the ratios of each round.
+    That factor is the median of the factors of each round.
     """
     rows = []
     for request, servers in requests.items():

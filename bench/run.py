@@ -34,12 +34,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app.config import ROOT
 from bench import chart, database, footprint, growth, report, throughput, week
-from bench.database import Setting
+from bench.database import Options
 from bench.throughput import Reads
 from bin import embedded_postgres
 
 DOCS = ROOT / "docs"
-PARTS: dict[str, Callable[[Setting], Reads | None]] = {
+PARTS: dict[str, Callable[[Options], Reads | None]] = {
     "reads": throughput.run_reads,
     "writes": throughput.run_writes,
     "week": week.run,
@@ -51,17 +51,17 @@ PARTS: dict[str, Callable[[Setting], Reads | None]] = {
 
 def main() -> None:
     """Run the selected parts, one after the other."""
-    options = _options()
+    arguments = _arguments()
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, ExitStack() as stack:
-        url = options.postgres or stack.enter_context(
+        url = arguments.postgres or stack.enter_context(
             embedded_postgres.running(Path(folder) / "data")
         )
-        rounds, seconds = (1, 1) if options.quick else (5, 2)
-        setting = Setting(rounds, seconds, url, options.node, options.node_database)
+        rounds, seconds = (1, 1) if arguments.quick else (5, 2)
+        options = Options(rounds, seconds, url, arguments.node, arguments.node_database)
         ((version,),) = database.execute(url, "SHOW server_version")
         machine = {
             "cores": f"{os.cpu_count()} ({platform.system()} {platform.machine()})",
@@ -70,16 +70,16 @@ def main() -> None:
             "alternating rounds": f"{rounds} of {seconds} s; the tables show medians",
         }
         report.table("Machine", ["", ""], [list(pair) for pair in machine.items()])
-        for name in options.parts or PARTS:
-            reads = PARTS[name](setting)
-            if reads and options.docs:
+        for name in arguments.parts or PARTS:
+            reads = PARTS[name](options)
+            if reads and arguments.docs:
                 chart.draw(reads, DOCS / "reads.svg")
-    if options.docs:
+    if arguments.docs:
         report.update(DOCS / "scaling.md")
     report.progress(f"finished after {time.monotonic() - started:.0f} s")
 
 
-def _options() -> argparse.Namespace:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -90,10 +90,10 @@ def _options() -> argparse.Namespace:
     add("--postgres", metavar="URL", help="use this PostgreSQL instead of the embedded one")
     add("--node", metavar="URL", help="where the Node server runs")
     add("--node-database", metavar="URL", help="its database, WHOSE CONTENTS ARE REPLACED")
-    options = parser.parse_args()
-    if unknown := set(options.parts) - PARTS.keys():
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - PARTS.keys():
         parser.error(f"unknown part: {', '.join(unknown)}; parts are {', '.join(PARTS)}")
-    return options
+    return arguments
 
 
 if __name__ == "__main__":

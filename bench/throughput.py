@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 from bench import database, load, report, servers
-from bench.database import SMALL, Setting
+from bench.database import SMALL, Options
 from bench.load import Load
 from bench.servers import PATHS, Server
 
@@ -16,11 +16,11 @@ KINDS = {"no headers": "", "a browser's 13 headers": load.BROWSER_HEADERS}
 Reads = dict[str, dict[str, dict[str, list[Load]]]]
 
 
-def run_reads(setting: Setting) -> Reads:
+def run_reads(options: Options) -> Reads:
     """Measure every GET; print a table for each kind of headers."""
     loads: Reads = {kind: {} for kind in KINDS}
     with ExitStack() as stack:
-        url = stack.enter_context(setting.database())
+        url = stack.enter_context(options.database())
         ours = stack.enter_context(servers.ours(url))
         sizes = " ".join(f"{path}={_size(ours, path)}" for path in PATHS)
         peers = (
@@ -29,29 +29,29 @@ def run_reads(setting: Setting) -> Reads:
             servers.running("FastAPI + asyncpg", servers.FASTAPI, DATABASE_URL=url),
         )
         everyone = [ours, *map(stack.enter_context, peers)]
-        if setting.node_url:
-            everyone.append(servers.node(setting.node_url, setting.node_database))
-        if setting.node_database:
-            database.fill(setting.node_database, SMALL)
+        if options.node_url:
+            everyone.append(servers.node(options.node_url, options.node_database))
+        if options.node_database:
+            database.fill(options.node_database, SMALL)
         for path in PATHS:
             for server in everyone:
                 load.get(server, 1, path)  # warms up
             for kind, headers in KINDS.items():
                 report.progress(f"GET {path}, {kind}")
                 read = partial(load.get, path=path, headers=headers)
-                loads[kind][f"GET {path}"] = load.alternate(setting, everyone, read)
+                loads[kind][f"GET {path}"] = load.alternate(options, everyone, read)
     for kind in KINDS:
         report.comparison(f"Reads, {kind}", loads[kind])
     return loads
 
 
-def run_writes(setting: Setting) -> None:
+def run_writes(options: Options) -> None:
     """Measure PUT; print the table."""
     fastapi = partial(servers.running, command=servers.FASTAPI)
     # The other database has the same triggers, but no server listens to their notifications.
     with (
-        setting.database() as url,
-        setting.database() as other_url,
+        options.database() as url,
+        options.database() as other_url,
         servers.ours(url) as ours,
         fastapi("FastAPI + asyncpg, same database", DATABASE_URL=url) as peer,
         fastapi("FastAPI + asyncpg, no listeners", DATABASE_URL=other_url) as other_peer,
@@ -60,7 +60,7 @@ def run_writes(setting: Setting) -> None:
         everyone = (ours, peer, other_peer)
         for server in everyone:
             load.put(server, 1)  # warms up
-        loads = load.alternate(setting, everyone, load.put)
+        loads = load.alternate(options, everyone, load.put)
     report.comparison("Writes", {"PUT /api/appointments/<id>": loads})
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from http.client import HTTPConnection
 
 from bench import database, load, report, servers
-from bench.database import Setting, Week
+from bench.database import Options, Week
 from bench.servers import PATHS, Server
 
 WEEKS = (Week(5, 5, 10), Week(25, 10, 100), Week(125, 20, 100), Week(1000, 20, 100))
@@ -21,31 +21,31 @@ PUTS_A_SECOND = 20
 GZIP_READERS = 10
 PROBE_PAUSE_MS = 5
 # Each of eight connections asks for one list, then waits: 20 requests a second.
-AGEING_CONNECTIONS = 8
-AGEING_PAUSE_MS = 400
+IDLE_CONNECTIONS = 8
+IDLE_PAUSE_MS = 400
 
 
-def run(setting: Setting) -> None:
+def run(options: Options) -> None:
     """Measure each week; print the table, a column for each week."""
     columns = []
     for week in WEEKS:
         report.progress(f"week of {week.appointments:,} appointments")
-        with setting.database(week) as url, servers.ours(url) as server:
+        with options.database(week) as url, servers.ours(url) as server:
             figures = {
                 **_first_reads(server, week),
-                **_under_load(server, week, 3 * setting.seconds),
-                **_idle(server, 3 * setting.seconds),
+                **_under_load(server, week, 3 * options.seconds),
+                **_idle(server, 3 * options.seconds),
             }
-        if setting.node_url and setting.node_database:
-            database.fill(setting.node_database, week)
-            figures |= _first_reads(servers.node(setting.node_url, None), None)
+        if options.node_url and options.node_database:
+            database.fill(options.node_database, week)
+            figures |= _first_reads(servers.node(options.node_url, None), None)
         columns.append(figures)
     header = ["appointments, half of them booked", *(f"{week.appointments:,}" for week in WEEKS)]
     report.columns("Larger weeks", header, columns)
 
 
 def _first_reads(server: Server, week: Week | None) -> dict[str, str]:
-    """Time the lists that depend on bookings, after a booking each if a week is given."""
+    """Time the lists that show bookings. With a week, book before each read."""
     figures = {}
     with closing(server.connect()) as writer, closing(server.connect()) as reader:
         for path in BOOKING_LISTS:
@@ -100,9 +100,9 @@ def _keep_booking(server: Server, week: Week, seconds: int) -> int:
 
 
 def _idle(server: Server, seconds: int) -> dict[str, str]:
-    """Without writes, all responses are 304: what is left is to refresh expired ones."""
-    read = partial(load.wrk, connections=AGEING_CONNECTIONS, headers="If-None-Match: *")
-    arguments = ("paced", AGEING_PAUSE_MS, *PATHS)
+    """Measure an idle server: every response is a 304, so the cost is refreshing the cache."""
+    read = partial(load.wrk, connections=IDLE_CONNECTIONS, headers="If-None-Match: *")
+    arguments = ("paced", IDLE_PAUSE_MS, *PATHS)
     one = load.measure([server], seconds, lambda *_: [read(server.url, seconds, *arguments)])
     return {
         "idle: CPU ms a second": report.ms(one.server_cpu * one.rate),

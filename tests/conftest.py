@@ -26,7 +26,6 @@ from psycopg2.extensions import parse_dsn
 
 from app import create_app
 from app.config import SETTINGS
-from app.database.connection import connect
 from bin import embedded_postgres
 from tests.support import reaper
 from tests.support.database import LISTENERS, as_url, connected, reseed
@@ -45,12 +44,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# The longest first, so that no process is left alone with one of them at the end.
+# Run the longest folders first. Otherwise one process would still run such a folder when all
+# others have finished.
 LONGEST = ["browser", "development", "documents", "server", "cache", "database", "live", "http"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the folders."""
+    """Order the tests by folder."""
     folders = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: folders.get(item.path.parent.name, len(folders)))
 
@@ -89,12 +89,16 @@ def postgres() -> Iterator[str]:
 def database_url(postgres: str) -> Iterator[str]:
     """The URL of a database that only this module uses. It is empty at first."""
     name = f"scheduler_test_{uuid.uuid4().hex[:12]}"
-    with closing(connect({"dsn": postgres}, statement_timeout=30)) as connection:
-        connection.deadline += 3600
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
-            yield as_url({**parse_dsn(postgres), "dbname": name})
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with connected(postgres) as run:
+        run(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        yield as_url({**parse_dsn(postgres), "dbname": name})
+        run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def tables(database_url: str) -> None:
+    """Creates and seeds the tables, once per module."""
+    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
 
 
 @pytest.fixture
@@ -168,22 +172,18 @@ def proxy(database_url: str, short_path: Path) -> Iterator[Proxy]:
 
 @pytest.fixture
 def gap(database_url: str, postgres: str) -> Callable[[], Any]:
-    """Disconnect every change listener, and let nobody connect during a `with` block."""
+    """Disconnect every change listener, and refuse connections during a `with` block."""
     name = parse_dsn(database_url)["dbname"]
 
     @contextmanager
     def cut() -> Iterator[None]:
-        with closing(connect({"dsn": postgres}, statement_timeout=30)) as connection:
-            connection.deadline += 3600
-            with connection.cursor() as cursor:
-                cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-                try:
-                    cursor.execute(
-                        "SELECT count(pg_terminate_backend(pid, 5000)) FROM "
-                        + LISTENERS.replace("current_database()", f"'{name}'")
-                    )
-                    yield
-                finally:
-                    cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        listeners = LISTENERS.replace("current_database()", f"'{name}'")
+        with connected(postgres) as run:
+            run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            try:
+                run(f"SELECT count(pg_terminate_backend(pid, 5000)) FROM {listeners}")
+                yield
+            finally:
+                run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
     return cut

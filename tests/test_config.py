@@ -270,7 +270,7 @@ def test_without_files_only_the_environment_counts(
     assert read_settings(root=tmp_path) == read_settings({"PORT": "5001"})
 
 
-def test_the_environment_overrides_env_which_overrides_the_app_envs_file(
+def test_the_environment_overrides_dotenv_which_overrides_dotenv_app_env(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment.setenv("APP_ENV", "test")

@@ -1,4 +1,7 @@
-"""The message for an invalid setting: what is accepted, and what was there unless it is secret."""
+"""The message for an invalid setting.
+
+It names what is accepted and, unless it is a secret, the value.
+"""
 
 from __future__ import annotations
 

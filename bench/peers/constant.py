@@ -1,4 +1,4 @@
-"""Constants instead of a service: what gunicorn and uvicorn can do at most.
+"""Fixed responses: the most that gunicorn and uvicorn can serve.
 
 `SIZES` in the environment names the paths and the bytes of each response:
 `/api/days=388 /api/interviewers=812`.

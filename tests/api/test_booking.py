@@ -24,11 +24,11 @@ def test_put_edits_a_booked_appointment(client: FlaskClient) -> None:
     assert appointments(client) == {**SEED, "1": {**ONE, "interview": ADA}}
 
 
-def test_an_edit_keeps_the_row(client: FlaskClient, tables: Tables) -> None:
-    before = tables()
+def test_an_edit_keeps_the_row(client: FlaskClient, stored_rows: Tables) -> None:
+    before = stored_rows()
     client.put("/api/appointments/1", json={"interview": ADA})
     (row,) = before["interviews"]
-    assert tables() == {**before, "interviews": [(row[0], "Ada", 2, 1)]}
+    assert stored_rows() == {**before, "interviews": [(row[0], "Ada", 2, 1)]}
 
 
 def test_the_same_put_twice_succeeds_twice(client: FlaskClient) -> None:

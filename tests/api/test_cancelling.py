@@ -16,11 +16,11 @@ def test_delete_cancels_an_interview(client: FlaskClient) -> None:
     assert appointments(client) == {**SEED, "1": {**ONE, "interview": None}}
 
 
-def test_delete_of_a_free_appointment_succeeds(client: FlaskClient, tables: Tables) -> None:
-    before = tables()
+def test_delete_of_a_free_appointment_succeeds(client: FlaskClient, stored_rows: Tables) -> None:
+    before = stored_rows()
     response = client.delete("/api/appointments/2")
     assert (response.status_code, response.data) == (204, b"")
-    assert tables() == before
+    assert stored_rows() == before
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.support.database import connected
-from tests.support.http import ask, booking
+from tests.support.database import Sql, connected
+from tests.support.http import BOOKED, FREE, ask, booking
 from tests.support.server import Server
+from tests.support.tables import counting_writes
 from tests.support.waiting import wait_for
 
-Sql = Callable[..., list[tuple[Any, ...]]]
-
 PATH = "/api/appointments/1"
-BOOKED = {"If-Match": "*"}
-FREE = {"If-None-Match": "*"}
 
 DELETE = "DELETE FROM interviews WHERE appointment_id = 1"
 REPLACE = (
@@ -31,10 +28,15 @@ WAITING = (
 
 
 @pytest.fixture
-def during(server: Server, app: Flask, sql: Sql, database_url: str) -> Callable[..., int]:
-    """Sends a request that waits for a transaction in psql; returns its status."""
+def send_while_locked(
+    server: Server, app: Flask, sql: Sql, database_url: str
+) -> Callable[..., int]:
+    """Sends a request while a transaction in psql locks the row, and commits that.
 
-    def run(statement: str, method: str, body: Any, headers: dict[str, str]) -> int:
+    Returns the status of the request.
+    """
+
+    def send(statement: str, method: str, body: Any, headers: dict[str, str]) -> int:
         with connected(database_url) as psql, ThreadPoolExecutor(1) as threads:
             psql(f"BEGIN; {statement}")
             request = threads.submit(ask, server, method, PATH, body, headers)
@@ -42,7 +44,7 @@ def during(server: Server, app: Flask, sql: Sql, database_url: str) -> Callable[
             psql("COMMIT")
             return int(request.result().status)
 
-    return run
+    return send
 
 
 def students(sql: Sql) -> list[str]:
@@ -52,14 +54,14 @@ def students(sql: Sql) -> list[str]:
 @pytest.mark.parametrize(
     ("statement", "method", "headers", "status", "stored"),
     [
-        # It was booked at every moment.
+        # Replaced: always booked.
         (REPLACE, "PUT", BOOKED, 204, ["Ada"]),
         (REPLACE, "PUT", FREE, 412, ["Bob"]),
         (REPLACE, "PUT", {}, 204, ["Ada"]),
         (REPLACE, "DELETE", BOOKED, 204, []),
         (REPLACE, "DELETE", FREE, 412, ["Bob"]),
         (REPLACE, "DELETE", {}, 204, []),
-        # It was not.
+        # Deleted: free in the end.
         (DELETE, "PUT", BOOKED, 412, []),
         (DELETE, "PUT", FREE, 204, ["Ada"]),
         (DELETE, "PUT", {}, 204, ["Ada"]),
@@ -68,8 +70,8 @@ def students(sql: Sql) -> list[str]:
         (DELETE, "DELETE", {}, 204, []),
     ],
 )
-def test_the_request_is_for_what_is_there_in_the_end(  # noqa: PLR0917
-    during: Callable[..., int],
+def test_a_request_applies_to_the_state_after_the_other_commit(  # noqa: PLR0917
+    send_while_locked: Callable[..., int],
     sql: Sql,
     statement: str,
     method: str,
@@ -78,23 +80,16 @@ def test_the_request_is_for_what_is_there_in_the_end(  # noqa: PLR0917
     stored: list[str],
 ) -> None:
     body = booking("Ada") if method == "PUT" else None
-    assert during(statement, method, body, headers) == status
+    assert send_while_locked(statement, method, body, headers) == status
     assert students(sql) == stored
 
 
-def test_a_request_is_written_and_notified_of_once(during: Callable[..., int], sql: Sql) -> None:
-    sql("CREATE TABLE made (id SERIAL)")
-    sql(
-        "CREATE FUNCTION note_write() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN INSERT INTO made DEFAULT VALUES; RETURN NULL; END $$;"
-        "CREATE TRIGGER note_write AFTER INSERT OR UPDATE OR DELETE ON interviews"
-        " FOR EACH ROW EXECUTE FUNCTION note_write()"
-    )
-    try:
+def test_a_repeated_statement_writes_its_row_once(
+    send_while_locked: Callable[..., int], sql: Sql
+) -> None:
+    with counting_writes(sql) as writes:
         for headers in ({}, BOOKED):
-            sql("TRUNCATE made")
-            assert during(REPLACE, "PUT", booking("Ada"), headers) == 204
+            before = writes()
+            assert send_while_locked(REPLACE, "PUT", booking("Ada"), headers) == 204
             # A deletion and an insertion in psql, and one update.
-            assert sql("SELECT count(*) FROM made") == [(3,)]
-    finally:
-        sql("DROP FUNCTION note_write() CASCADE; DROP TABLE made")
+            assert writes() - before == 3

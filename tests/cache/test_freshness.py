@@ -1,4 +1,4 @@
-"""A change made elsewhere, and a reset, become visible in every worker in time."""
+"""A change made elsewhere becomes visible in every worker within a second, a reset at once."""
 
 from __future__ import annotations
 
@@ -8,23 +8,33 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
 from app.cache.entry import MAX_AGE
-from tests.support.database import Sql
+from tests.support.database import Sql, refill
 from tests.support.http import Response, ask, booking
 from tests.support.lists import PATHS
 from tests.support.pace import within
-from tests.support.server import Serve
+from tests.support.server import Serve, Server
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
 
-def test_a_change_in_psql_is_visible_in_both_workers_as_soon_as_it_is_notified(
-    serve: Serve, app: Flask, sql: Sql
+@pytest.fixture(scope="module")
+def shared(tables: None, serve_module: Serve) -> Server:
+    return serve_module()
+
+
+@pytest.fixture
+def server(shared: Server, sql: Sql) -> Server:
+    """A server on a database with the fresh seed."""
+    refill(sql)
+    return shared
+
+
+def test_a_change_in_psql_is_visible_in_both_workers_when_its_notification_arrives(
+    server: Server, sql: Sql
 ) -> None:
-    server = serve()
 
     def shown() -> set[str]:
         responses = [ask(server, "GET", "/api/appointments").json for _ in range(5)]
@@ -64,8 +74,8 @@ def test_a_change_of_any_table_in_psql_is_visible_within_a_second(
         wait_for(lambda: cached.get("/api/days").data != before)
 
 
-def test_a_reset_is_visible_at_once_in_both_workers(serve: Serve, app: Flask) -> None:
-    server = serve()
+def test_a_reset_is_visible_at_once_in_both_workers(server: Server) -> None:
+    assert ask(server, "GET", "/api/debug/reset").status == 200
     seeded = [ask(server, "GET", path).json for path in PATHS]
     for _ in range(10):
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 204
@@ -77,15 +87,15 @@ def test_a_reset_is_visible_at_once_in_both_workers(serve: Serve, app: Flask) ->
 
 
 def test_while_the_listener_is_down_reads_are_correct(
-    serve: Serve, app: Flask, sql: Sql, gap: Callable[[], Any]
+    server: Server, sql: Sql, gap: Callable[[], Any]
 ) -> None:
-    server = serve()
 
     def student() -> Any:
         response = wait_for(lambda: _ok(ask(server, "GET", "/api/appointments")))
         return response.json["1"]["interview"]["student"]
 
-    with Threads() as threads:  # connections for both workers: during the gap nobody can open one
+    # Open connections in both workers: during the gap, none can be opened.
+    with Threads() as threads:
         for _ in range(24):
             threads.start(ask, server, "PUT", "/api/appointments/2", booking("Bob"))
     with gap():

@@ -5,17 +5,18 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
 from app import create_app
 from app.database import schema
-from app.database.connection import DatabaseConnection, connect
+from app.database.connection import DatabaseConnection
 from tests.support import project, tools
-from tests.support.database import Sql
+from tests.support.database import Sql, patient_connection
 from tests.support.project import ROOT
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture
@@ -52,15 +53,22 @@ def prepare(app_of: Callable[[str], Flask]) -> Callable[[str], None]:
 
 @pytest.fixture
 def other(database_url: str) -> Iterator[DatabaseConnection]:
-    """Somebody else's connection, in an open transaction."""
-    with closing(connect({"dsn": database_url}, statement_timeout=30)) as connection:
-        connection.deadline += 3600
+    """Another client's connection, in an open transaction."""
+    with patient_connection(database_url) as connection:
         connection.autocommit = False
         yield connection
 
 
 @pytest.fixture
-def flask(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+def client_behind_proxy(app: Flask, proxy: Proxy) -> Iterator[FlaskClient]:
+    """A client of an application behind a faulty network, with one connection."""
+    behind = create_app({"DATABASE_URL": proxy.url, "APP_ENV": "test", "DB_POOL_SIZE": "1"})
+    yield behind.test_client()
+    behind.extensions["change_listener"].stop()
+
+
+@pytest.fixture
+def run_command(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a command of the project; keyword arguments override settings (None unsets one)."""
 
     def run(command: str, **overrides: str | None) -> subprocess.CompletedProcess[str]:
@@ -72,13 +80,14 @@ def flask(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def psql(database_url: str) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Run a file of db/schema with psql, which continues after an error by default."""
+def psql(database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run files of db/schema with psql, which continues after an error by default."""
     program = tools.postgres_program("psql")
 
-    def run(name: str) -> subprocess.CompletedProcess[str]:
+    def run(*names: str) -> subprocess.CompletedProcess[str]:
+        files = [f"--file=db/schema/{name}.sql" for name in names]
         return subprocess.run(
-            [program, "--no-psqlrc", "--quiet", "-d", database_url, "-f", f"db/schema/{name}.sql"],
+            [program, "--no-psqlrc", "--quiet", "-d", database_url, *files],
             cwd=ROOT,
             capture_output=True,
             text=True,

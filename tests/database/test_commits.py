@@ -11,9 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.database import statements
+from app.database import pool, statements
 from tests.support.database import Sql
-from tests.support.http import booking
+from tests.support.http import BOOKED, FREE, booking
 from tests.support.proxy import Proxy
 
 BEGUN, FINISHED, ABANDONED = "begun", "finished", "abandoned"
@@ -56,7 +56,7 @@ def recorder(proxy: Proxy) -> Recorder:
 
 @pytest.fixture
 def client(app: Flask, proxy: Proxy, recorder: Recorder) -> Iterator[FlaskClient]:
-    """A client of an application that is behind a bad network and reports to the recorder."""
+    """A client of an application behind a faulty network, which reports to the recorder."""
     app = create_app({"DATABASE_URL": proxy.url, "APP_ENV": "test"})
     statements.init_app(app, recorder)
     yield app.test_client()
@@ -65,7 +65,7 @@ def client(app: Flask, proxy: Proxy, recorder: Recorder) -> Iterator[FlaskClient
 
 @pytest.mark.parametrize(
     ("method", "appointment", "headers"),
-    [("PUT", 2, {}), ("PUT", 1, {"If-Match": "*"}), ("DELETE", 1, {})],
+    [("PUT", 2, {}), ("PUT", 1, BOOKED), ("DELETE", 1, {})],
 )
 def test_a_commit_begins_before_it_is_sent_and_finishes_after_its_reply(
     client: FlaskClient, recorder: Recorder, method: str, appointment: int, headers: Any
@@ -89,12 +89,12 @@ def test_the_transaction_id_is_that_of_the_stored_row(
     ("method", "path", "body", "headers", "status"),
     [
         ("PUT", "/api/appointments/99", booking("Ada"), {}, 404),
-        ("PUT", "/api/appointments/1", booking("Ada"), {"If-None-Match": "*"}, 412),
-        ("PUT", "/api/appointments/2", booking("Ada"), {"If-Match": "*"}, 412),
+        ("PUT", "/api/appointments/1", booking("Ada"), FREE, 412),
+        ("PUT", "/api/appointments/2", booking("Ada"), BOOKED, 412),
         ("PUT", "/api/appointments/2", booking("Ada", 99), {}, 422),
         ("DELETE", "/api/appointments/99", None, {}, 404),
-        ("DELETE", "/api/appointments/2", None, {"If-Match": "*"}, 412),
-        ("DELETE", "/api/appointments/1", None, {"If-None-Match": "*"}, 412),
+        ("DELETE", "/api/appointments/2", None, BOOKED, 412),
+        ("DELETE", "/api/appointments/1", None, FREE, 412),
         ("DELETE", "/api/appointments/2", None, {}, 204),
     ],
 )
@@ -111,7 +111,7 @@ def test_what_changes_nothing_commits_nothing(  # noqa: PLR0917
     assert recorder.calls == []
 
 
-def test_a_commit_that_never_arrived_finishes_once_that_is_known_and_another_begins(
+def test_a_lost_commit_is_reported_as_finished_and_a_second_one_begins(
     client: FlaskClient, proxy: Proxy, recorder: Recorder
 ) -> None:
     proxy.breaks_before.append(b"COMMIT")
@@ -133,8 +133,9 @@ def test_a_commit_whose_reply_is_lost_is_in_flight_until_its_outcome_is_known(
 
 
 def test_a_write_that_is_given_up_abandons_its_commit(
-    client: FlaskClient, proxy: Proxy, recorder: Recorder
+    client: FlaskClient, proxy: Proxy, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pool, "TIMEOUT", 1.0)
     proxy.breaks_after.append(b"COMMIT")
     proxy.breaks_before.extend([b"pg_xact_status"] * 100)
     assert client.put(PATH, json=booking("Ada")).status_code == 503
@@ -142,14 +143,14 @@ def test_a_write_that_is_given_up_abandons_its_commit(
 
 
 class Killed(BaseException):
-    """As gevent kills a greenlet: no `except Exception` stops it."""
+    """Like gevent's GreenletExit: no `except Exception` catches it."""
 
 
 def test_a_killed_write_abandons_its_commit(
     client: FlaskClient, proxy: Proxy, recorder: Recorder
 ) -> None:
     def lose_the_reply() -> None:
-        proxy.loses = b"CZ"
+        proxy.lost_types = b"CZ"
         signal.setitimer(signal.ITIMER_REAL, 0.2)
 
     def kill(signal_number: int, frame: object) -> None:
@@ -162,7 +163,7 @@ def test_a_killed_write_abandons_its_commit(
             client.put(PATH, json=booking("Ada"))
     finally:
         signal.signal(signal.SIGALRM, before)
-        proxy.loses = b""
+        proxy.lost_types = b""
     assert recorder.calls == [BEGUN, ABANDONED]
     assert recorder.commits == [0, 1]
     recorder.on_begun = lambda: None

@@ -1,4 +1,4 @@
-"""Host names of a database: a nameserver that does not reply delays nothing else."""
+"""Connections over TCP: host names, their addresses, and machines that vanish."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import psycopg2
 import pytest
 
 from app.database.connection import connect
+from tests.support.database import connected
+from tests.support.folders import short_folder
 from tests.support.http import Response, ask
 from tests.support.postgres import Postgres
 from tests.support.project import ROOT, procfile
 from tests.support.server import Serve, free_port
 from tests.support.threads import Threads
-from tests.support.unavailable import AT_ONCE, assert_unavailable
+from tests.support.unavailable import assert_served_at_once, assert_unavailable
 
 
 def seeing(file: Path, path: str) -> list[str]:
@@ -42,7 +44,7 @@ def silent_nameserver(tmp_path: Path) -> Iterator[str]:
         yield shlex.join(command)
 
 
-def test_a_nameserver_that_does_not_reply_gives_503_in_time_and_delays_nothing_else(
+def test_a_nameserver_that_does_not_reply_gives_503_within_5_seconds_and_delays_nothing_else(
     serve: Serve, silent_nameserver: str
 ) -> None:
     server = serve(
@@ -54,10 +56,7 @@ def test_a_nameserver_that_does_not_reply_gives_503_in_time_and_delays_nothing_e
     with Threads() as threads:
         for path in ("/api/days", "/api/appointments"):
             threads.start(lambda path: slow.append(ask(server, "GET", path)), path)
-        for request, status in AT_ONCE:
-            response = ask(server, *request)
-            assert response.status == status
-            assert response.seconds < 1
+        assert_served_at_once(server)
     assert len(slow) == 2
     for response in slow:
         assert_unavailable(response)
@@ -65,16 +64,20 @@ def test_a_nameserver_that_does_not_reply_gives_503_in_time_and_delays_nothing_e
     assert server.stop() < 5
 
 
-def test_every_address_of_a_name_is_tried(short_path: Path) -> None:
-    with Postgres(short_path / "data").running() as postgres:
-        postgres.control("stop")
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """The port of a PostgreSQL that listens on 127.0.0.1 and, on Linux, on 127.0.0.3."""
+    with short_folder() as folder, Postgres(folder / "data").running() as postgres:
         port = free_port()
-        # `localhost` is ::1 as well on many machines.
-        postgres.control("start", "-o", f"-h 127.0.0.1 -p {port} -k {postgres.folder}")
-        url = f"postgresql://postgres@localhost:{port}/postgres"
-        connect({"dsn": url}).close()
-        several = f"postgresql://postgres@localhost:1,localhost:{port}/postgres"
-        connect({"dsn": f"{several}?target_session_attrs=read-write"}).close()
+        postgres.control("restart", "-o", f"-h 127.0.0.1,127.0.0.3 -p {port} -k {postgres.folder}")
+        yield port
+
+
+def test_every_address_of_a_name_is_tried(port: int) -> None:
+    # `localhost` is ::1 as well on many machines.
+    connect({"dsn": f"postgresql://postgres@localhost:{port}/postgres"}).close()
+    several = f"postgresql://postgres@localhost:1,localhost:{port}/postgres"
+    connect({"dsn": f"{several}?target_session_attrs=read-write"}).close()
 
 
 CONNECT = """
@@ -84,22 +87,13 @@ connect({"dsn": sys.argv[1]}).close()
 """
 
 
-def test_an_address_that_does_not_reply_leaves_time_for_the_next(
-    short_path: Path, tmp_path: Path
-) -> None:
+def test_an_address_that_does_not_reply_leaves_time_for_the_next(port: int, tmp_path: Path) -> None:
     names = tmp_path / "hosts"
     names.write_text("127.0.0.2 db.example\n127.0.0.3 db.example\n")
-    with Postgres(short_path / "data").running() as postgres, socket.socket() as silent:
-        silent.bind(("127.0.0.2", 0))
-        silent.listen()
-        port = silent.getsockname()[1]
-        postgres.control("restart", "-o", f"-h 127.0.0.3 -p {port} -k {postgres.folder}")
+    command = seeing(names, "/etc/hosts")
+    with socket.create_server(("127.0.0.2", port)) as silent:
         url = f"postgresql://postgres@db.example:{port}/postgres"
-        subprocess.run(
-            [*seeing(names, "/etc/hosts"), sys.executable, "-c", CONNECT, url],
-            check=True,
-            cwd=ROOT,
-        )
+        subprocess.run([*command, sys.executable, "-c", CONNECT, url], check=True, cwd=ROOT)
         # It was tried first.
         silent.settimeout(0)
         silent.accept()[0].close()
@@ -109,3 +103,11 @@ def test_an_address_that_does_not_reply_leaves_time_for_the_next(
 def test_a_name_without_an_address_is_named(name: str) -> None:
     with pytest.raises(psycopg2.OperationalError, match=name):
         connect({"dsn": f"postgresql://{name}/x"})
+
+
+def test_postgresql_notices_that_a_machine_has_vanished(port: int) -> None:
+    with connected(f"postgresql://postgres@127.0.0.1:{port}/postgres") as sql:
+        settings = dict(sql("SELECT name, setting::int FROM pg_settings WHERE name LIKE 'tcp_%'"))
+    assert settings["tcp_keepalives_idle"] <= 60
+    assert settings["tcp_keepalives_interval"] * settings["tcp_keepalives_count"] <= 60
+    assert 0 < settings["tcp_user_timeout"] <= 60_000

@@ -59,14 +59,14 @@ def test_a_newcomer_does_not_overtake() -> None:
         threads.start(wait)
         wait_for(lambda: waiting(semaphore))
         semaphore.release()
-        # Handed over already, although the other thread may not run yet.
+        # The other thread already has it, although it may not run yet.
         with pytest.raises(TimeoutError):
             semaphore.acquire(soon(0.05))
         assert has_it.wait(30)
         semaphore.release()
 
 
-def test_who_gives_up_takes_nothing_along() -> None:
+def test_a_waiter_that_gives_up_leaves_the_count_unchanged() -> None:
     semaphore = FairSemaphore(2)
     for _ in range(2):
         semaphore.acquire(soon())

@@ -14,7 +14,7 @@ from psycopg2.extensions import parse_dsn
 from app.database import hosts
 from app.database.connection import CONNECT_TIMEOUT, connect
 from tests.support.database import as_url
-from tests.support.pace import is_within
+from tests.support.pace import is_within, within
 
 A_1 = {"host": "a", "port": "1"}
 
@@ -47,7 +47,7 @@ def test_lists_of_different_lengths_are_refused(url: str) -> None:
 
 
 @pytest.fixture
-def silent(short_path: Path) -> Any:
+def silent_host(short_path: Path) -> Any:
     """A host that accepts connections and never replies."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(short_path / ".s.PGSQL.5432"))
@@ -60,19 +60,18 @@ def url_of(database_url: str, *names: str, **parts: str) -> str:
 
 
 def test_a_host_that_does_not_reply_leaves_time_for_the_next(
-    database_url: str, silent: str
+    database_url: str, silent_host: str
 ) -> None:
     host = parse_dsn(database_url)["host"]
-    for each in ([silent, host], ["/nowhere", silent, host], [host, silent]):
+    for each in ([silent_host, host], ["/nowhere", silent_host, host], [host, silent_host]):
         started = time.monotonic()
         connect({"dsn": url_of(database_url, *each)}).close()
         assert is_within(time.monotonic() - started, CONNECT_TIMEOUT)
 
 
-def test_when_no_host_replies_each_is_named(database_url: str, silent: str) -> None:
-    started = time.monotonic()
-    with pytest.raises(psycopg2.OperationalError) as raised:
-        connect({"dsn": url_of(database_url, "/nowhere", silent, port="5432")})
-    assert is_within(time.monotonic() - started, CONNECT_TIMEOUT + 0.5)
+def test_when_no_host_replies_each_is_named(database_url: str, silent_host: str) -> None:
+    url = url_of(database_url, "/nowhere", silent_host, port="5432")
+    with within(1), pytest.raises(psycopg2.OperationalError) as raised:
+        connect({"dsn": url}, timeout=0.5)
     assert "/nowhere" in str(raised.value)
     assert "PostgreSQL does not reply" in str(raised.value)

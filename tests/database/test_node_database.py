@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import time
+import shutil
 from collections.abc import Callable
-from urllib.request import urlopen
+from functools import partial
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.database import schema
 from app.database.connection import DatabaseConnection
 from tests.support.database import Sql
-from tests.support.pace import is_within
-from tests.support.project import RELEASE, Run, assert_failed
-from tests.support.server import Server
+from tests.support.pace import within
 from tests.support.tables import (
     ENVIRONMENTS,
     INDEXES,
@@ -92,12 +91,11 @@ def assert_serves_the_node_database(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_prepare_completes_a_database_of_the_node_server_and_loses_nothing(
-    sql: Sql, flask: Run, app_of: Callable[[str], Flask], name: str
+    sql: Sql, prepare: Callable[[str], None], app_of: Callable[[str], Flask], name: str
 ) -> None:
     sql(NODE_TABLES + NODE_ROWS)
     before = rows(sql)
-    ended = flask(RELEASE, APP_ENV=name)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    prepare(name)
     assert rows(sql) == before
     assert additions(sql) == (TRIGGERS, INDEXES)
     assert_serves_the_node_database(app_of(name).test_client())
@@ -120,30 +118,29 @@ def test_an_empty_database_of_the_node_server_is_seeded(
 
 
 def test_prepare_of_a_busy_database_gives_up_rather_than_block_others(
-    sql: Sql, flask: Run, other: DatabaseConnection
+    sql: Sql,
+    app_of: Callable[[str], Flask],
+    other: DatabaseConnection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    files = shutil.copytree(schema.SCHEMA, tmp_path / "schema")
+    create = (files / "create.sql").read_text(encoding="utf-8")
+    assert "lock_timeout = '10s'" in create
+    # A shorter wait proves the same.
+    (files / "create.sql").write_text(create.replace("'10s'", "'1s'"), encoding="utf-8")
+    monkeypatch.setattr(schema, "SCHEMA", files)
     sql(NODE_TABLES + NODE_ROWS)
     before = rows(sql)
     with other.cursor() as cursor:
         cursor.execute("UPDATE interviews SET student = 'Eve'")
-    started = time.monotonic()
-    ended = flask(RELEASE)
-    assert is_within(time.monotonic() - started, 25)
-    assert_failed(ended)
+    prepare = partial(app_of("test").test_cli_runner().invoke, args=["db", "prepare"])
+    with within(1 + 5):
+        result = prepare()
+    assert result.exit_code == 1
+    assert result.output.startswith("The database could not be prepared: ")
+    assert "lock timeout" in result.output
     other.rollback()
     assert rows(sql) == before
-    assert flask(RELEASE).returncode == 0
+    assert prepare().exit_code == 0
     assert additions(sql) == (TRIGGERS, INDEXES)
-
-
-def test_the_procfile_sets_up_and_serves_a_new_database(
-    flask: Run, serve: Callable[..., Server]
-) -> None:
-    assert flask(RELEASE).returncode == 0
-    with urlopen(f"{serve().url}/api/appointments", timeout=10) as response:
-        listed = json.load(response)
-    assert listed["1"] == {
-        "id": 1,
-        "time": "12pm",
-        "interview": {"student": "Archie Cohen", "interviewer": 1},
-    }

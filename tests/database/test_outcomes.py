@@ -3,71 +3,55 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg2.errors
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.database.connection import REPLY_TIMEOUT, connect
 from tests.support.database import Sql, connected
-from tests.support.http import booking
-from tests.support.postgres import Postgres
+from tests.support.http import FREE, booking
+from tests.support.pace import within
 from tests.support.proxy import Proxy
-from tests.support.server import free_port
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
 PATH = "/api/appointments/2"
-FREE = {"If-None-Match": "*"}
 
 
-@pytest.fixture
-def behind(app: Flask, proxy: Proxy) -> Iterator[FlaskClient]:
-    """A client of an application behind a faulty network, with one connection."""
-    environ = {"DATABASE_URL": proxy.url, "APP_ENV": "test", "DB_POOL_SIZE": "1"}
-    behind = create_app(environ)
-    yield behind.test_client()
-    behind.extensions["change_listener"].stop()
-
-
-@contextmanager
-def within_five_seconds() -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < 5
-
-
-def test_a_commit_whose_reply_never_comes_was_made(
-    behind: FlaskClient, proxy: Proxy, sql: Sql
+def test_a_commit_without_a_reply_gets_204_once(
+    client_behind_proxy: FlaskClient, proxy: Proxy, sql: Sql
 ) -> None:
     proxy.hold_reply(b"COMMIT")
-    with within_five_seconds():
-        assert behind.put(PATH, json=booking("Ada"), headers=FREE).status_code == 204
+    with within(5):
+        assert client_behind_proxy.put(PATH, json=booking("Ada"), headers=FREE).status_code == 204
     assert proxy.count(b"COMMIT") == 1
     assert sql("SELECT student FROM interviews WHERE appointment_id = 2") == [("Ada",)]
 
 
 @pytest.mark.parametrize("hangs_up", [True, False])
 def test_a_commit_that_never_arrives_is_repeated_when_its_transaction_has_ended(
-    behind: FlaskClient, proxy: Proxy, sql: Sql, hangs_up: bool
+    client_behind_proxy: FlaskClient, proxy: Proxy, sql: Sql, hangs_up: bool
 ) -> None:
     proxy.hold(b"COMMIT", hangs_up=hangs_up)
-    with within_five_seconds():
-        assert behind.put(PATH, json=booking("Ada"), headers=FREE).status_code == 204
+    with within(5):
+        assert client_behind_proxy.put(PATH, json=booking("Ada"), headers=FREE).status_code == 204
     assert proxy.count(b"COMMIT") == 2
     assert sql("SELECT student FROM interviews WHERE appointment_id = 2") == [("Ada",)]
 
 
-def test_a_commit_that_arrives_a_second_later_was_made(behind: FlaskClient, proxy: Proxy) -> None:
+def test_a_commit_that_arrives_a_second_late_gets_204_once(
+    client_behind_proxy: FlaskClient, proxy: Proxy
+) -> None:
     commit = proxy.hold(b"COMMIT", hangs_up=True)
     statuses: list[int] = []
     with Threads() as threads:
-        threads.start(lambda: statuses.append(behind.put(PATH, json=booking("Ada")).status_code))
+        threads.start(
+            lambda: statuses.append(client_behind_proxy.put(PATH, json=booking("Ada")).status_code)
+        )
         assert commit.reached.wait(5)
         time.sleep(1)
         commit.passes.set()
@@ -75,15 +59,15 @@ def test_a_commit_that_arrives_a_second_later_was_made(behind: FlaskClient, prox
     assert proxy.count(b"COMMIT") == 1
 
 
-def test_a_read_waits_longer_for_a_connection_than_a_silent_write_keeps_it(
-    behind: FlaskClient, proxy: Proxy
+def test_a_read_gets_the_connection_of_a_write_without_a_reply(
+    client_behind_proxy: FlaskClient, proxy: Proxy
 ) -> None:
     reply = proxy.hold_reply(b"COMMIT")
     with Threads() as threads:
-        threads.start(lambda: behind.put(PATH, json=booking("Ada")))
+        threads.start(lambda: client_behind_proxy.put(PATH, json=booking("Ada")))
         assert reply.reached.wait(5)
-        with within_five_seconds():
-            assert behind.application.test_client().get("/api/days").status_code == 200
+        with within(5):
+            assert client_behind_proxy.application.test_client().get("/api/days").status_code == 200
 
 
 def test_a_machine_that_vanishes_leaves_no_lock(client: FlaskClient, proxy: Proxy) -> None:
@@ -98,20 +82,6 @@ def test_a_machine_that_vanishes_leaves_no_lock(client: FlaskClient, proxy: Prox
     wait_for(edit, 5)
     assert time.monotonic() - started < 2 * REPLY_TIMEOUT
     vanished.close()
-
-
-def test_postgresql_notices_that_a_machine_has_vanished(short_path: Any) -> None:
-    with Postgres(short_path / "data").running() as postgres:
-        postgres.control("stop")
-        port = free_port()
-        postgres.control("start", "-o", f"-h 127.0.0.1 -p {port} -k {postgres.folder}")
-        with connected(f"postgresql://postgres@127.0.0.1:{port}/postgres") as sql:
-            settings = dict(
-                sql("SELECT name, setting::int FROM pg_settings WHERE name LIKE 'tcp_%'")
-            )
-        assert settings["tcp_keepalives_idle"] <= 60
-        assert settings["tcp_keepalives_interval"] * settings["tcp_keepalives_count"] <= 60
-        assert 0 < settings["tcp_user_timeout"] <= 60_000
 
 
 LOCKS = {

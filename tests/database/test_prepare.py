@@ -1,4 +1,4 @@
-"""`flask db prepare` and create.sql: make what is missing, keep what there is."""
+"""`flask db prepare` and create.sql create what is missing and keep all data."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.support.pace import is_within
 from tests.support.project import RELEASE, Run, assert_failed
 from tests.support.server import free_port
 from tests.support.tables import (
-    EMPTY,
     ENVIRONMENTS,
     INDEXES,
     INTERVIEWERS,
+    NO_ROWS,
     TABLES,
     TEST_SEED,
     TRIGGERS,
@@ -31,10 +31,10 @@ from tests.support.tables import (
 pytestmark = pytest.mark.usefixtures("clean_slate")
 
 
-def test_prepare_makes_tables_indexes_triggers_and_the_seed(sql: Sql, flask: Run) -> None:
-    ended = flask(RELEASE)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert len(ended.stdout.splitlines()) == 1
+def test_prepare_makes_tables_indexes_triggers_and_the_seed(sql: Sql, run_command: Run) -> None:
+    finished = run_command(RELEASE)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert len(finished.stdout.splitlines()) == 1
     assert sorted(existing(sql)) == sorted(TABLES)
     assert additions(sql) == (TRIGGERS, INDEXES)
     assert rows(sql) == TEST_SEED
@@ -72,7 +72,7 @@ def test_the_tables_have_the_columns_of_the_original(
 @pytest.mark.parametrize(
     ("deleted", "left"),
     [
-        ("days", {**EMPTY, "interviewers": INTERVIEWERS[:2]}),
+        ("days", {**NO_ROWS, "interviewers": INTERVIEWERS[:2]}),
         ("appointments", {**TEST_SEED, "appointments": [], "interviews": []}),
         ("interviewers", {**TEST_SEED, "interviewers": [], "interviews": [], TABLES[4]: []}),
     ],
@@ -116,14 +116,14 @@ def test_prepare_makes_one_missing_table_and_keeps_the_others(
     assert additions(sql) == (TRIGGERS, INDEXES)
 
 
-def test_prepare_keeps_all_data(sql: Sql, prepare: Callable[[str], None], flask: Run) -> None:
+def test_prepare_keeps_all_data(sql: Sql, prepare: Callable[[str], None]) -> None:
     prepare("production")
     sql("DELETE FROM days WHERE id > 2")
     sql("UPDATE interviewers SET name = 'Ada' WHERE id = 1")
     sql("INSERT INTO interviews (student, interviewer_id, appointment_id) VALUES ('Bob', 1, 3)")
     before = rows(sql)
     for name in ENVIRONMENTS:
-        assert flask(RELEASE, APP_ENV=name).returncode == 0
+        prepare(name)
     assert rows(sql) == before
 
 
@@ -137,57 +137,56 @@ def test_prepare_keeps_all_data(sql: Sql, prepare: Callable[[str], None], flask:
         "available_interviewers (day_id) VALUES (NULL)",
     ],
 )
-@pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_a_database_with_a_single_row_is_not_seeded(
-    sql: Sql, prepare: Callable[[str], None], name: str, row: str
+    sql: Sql, prepare: Callable[[str], None], row: str
 ) -> None:
-    prepare(name)
+    prepare("test")
     sql(f"TRUNCATE {', '.join(TABLES)}")
     sql(f"INSERT INTO {row}")
     before = rows(sql)
-    prepare(name)
+    prepare("test")
     assert rows(sql) == before
 
 
-def test_prepare_without_a_database_says_so_and_succeeds(flask: Run, tmp_path: Path) -> None:
-    # libpq would find a database of the machine's by itself.
+def test_prepare_without_a_database_says_so_and_succeeds(run_command: Run, tmp_path: Path) -> None:
+    # Without a service, libpq might find a local database.
     service = tmp_path / "service.conf"
     service.write_text("[nowhere]\nhost=/nonexistent\n")
     libpq = {"PGSERVICE": "nowhere", "PGSERVICEFILE": str(service)}
-    for attached_nothing in ({}, {"DYNO": "release.1"}, {"PGHOST": "", "PGPORT": ""}):
-        ended = flask(RELEASE, DATABASE_URL=None, APP_ENV=None, **libpq, **attached_nothing)
-        assert (ended.returncode, ended.stderr) == (0, "")
-        assert "DATABASE_URL" in ended.stdout
-        assert len(ended.stdout.splitlines()) == 1
+    for settings in ({}, {"DYNO": "release.1"}, {"PGHOST": "", "PGPORT": ""}):
+        finished = run_command(RELEASE, DATABASE_URL=None, APP_ENV=None, **libpq, **settings)
+        assert (finished.returncode, finished.stderr) == (0, "")
+        assert "DATABASE_URL" in finished.stdout
+        assert len(finished.stdout.splitlines()) == 1
 
 
 @pytest.mark.parametrize("as_parts", [False, True], ids=["url", "parts"])
-def test_prepare_reports_an_unreachable_database(flask: Run, as_parts: bool) -> None:
+def test_prepare_reports_an_unreachable_database(run_command: Run, as_parts: bool) -> None:
     port = str(free_port())
     parts = {"PGHOST": "127.0.0.1", "PGPORT": port, "PGUSER": "ada", "PGPASSWORD": "secret"}
     url = f"postgresql://ada:secret@127.0.0.1:{port}/x"
     started = time.monotonic()
-    ended = flask(
+    finished = run_command(
         RELEASE, **({"DATABASE_URL": None, **parts} if as_parts else {"DATABASE_URL": url})
     )
     assert is_within(time.monotonic() - started, 15)
-    assert_failed(ended)
-    assert ended.stdout == ""
-    assert ended.stderr.startswith("The database could not be prepared: ")
+    assert_failed(finished)
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("The database could not be prepared: ")
 
 
-def test_prepare_reports_a_database_error(sql: Sql, flask: Run) -> None:
+def test_prepare_reports_a_database_error(sql: Sql, run_command: Run) -> None:
     sql("CREATE VIEW interviewers AS SELECT 1 AS id")
-    ended = flask(RELEASE)
-    assert_failed(ended)
+    finished = run_command(RELEASE)
+    assert_failed(finished)
     assert existing(sql) == []
 
 
 def test_a_seed_that_fails_leaves_nothing_of_prepare(
-    sql: Sql, prepare: Callable[[str], None], flask: Run
+    sql: Sql, prepare: Callable[[str], None], run_command: Run
 ) -> None:
     sql("CREATE TABLE days (id SERIAL PRIMARY KEY, name VARCHAR(255) CHECK (name <> 'Friday'))")
-    assert_failed(flask(RELEASE, APP_ENV="production"))
+    assert_failed(run_command(RELEASE, APP_ENV="production"))
     assert existing(sql) == ["days"]
     assert sql("SELECT * FROM days") == []
     assert additions(sql) == ([], [])
@@ -203,7 +202,7 @@ def test_a_seed_that_fails_leaves_nothing_of_prepare(
         "SELECT * FROM days FOR UPDATE",
     ],
 )
-def test_prepare_waits_for_nobody_if_nothing_is_missing(
+def test_prepare_waits_for_no_lock_if_nothing_is_missing(
     sql: Sql, prepare: Callable[[str], None], other: DatabaseConnection, statement: str
 ) -> None:
     prepare("test")

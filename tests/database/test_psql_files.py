@@ -9,9 +9,9 @@ import pytest
 from tests.support.database import Sql
 from tests.support.project import Run
 from tests.support.tables import (
-    EMPTY,
     ENVIRONMENTS,
     INDEXES,
+    NO_ROWS,
     TEST_SEED,
     TRIGGERS,
     additions,
@@ -25,9 +25,8 @@ pytestmark = pytest.mark.usefixtures("clean_slate")
 
 @pytest.mark.parametrize("seed", ENVIRONMENTS)
 def test_each_file_runs_twice_with_psql(sql: Sql, psql: Run, seed: str) -> None:
-    for name in ("drop", "drop", "create", "create", seed):
-        ended = psql(name)
-        assert (name, ended.returncode, ended.stderr) == (name, 0, "")
+    finished = psql("drop", "drop", "create", "create", seed)
+    assert (finished.returncode, finished.stderr) == (0, "")
     stored = rows(sql)
     assert len(stored["days"]) == (2 if seed == "test" else 5)
     assert psql(seed).stderr == ""
@@ -40,8 +39,7 @@ def test_each_file_runs_twice_with_psql(sql: Sql, psql: Run, seed: str) -> None:
 def test_psql_and_prepare_create_the_same_database(
     sql: Sql, psql: Run, prepare: Callable[[str], None]
 ) -> None:
-    psql("create")
-    psql("test")
+    psql("create", "test")
     by_psql = rows(sql), additions(sql)
     psql("drop")
     prepare("test")
@@ -60,7 +58,7 @@ def test_a_seed_is_all_or_nothing(sql: Sql, psql: Run, seed: str) -> None:
     psql("create")
     sql("ALTER TABLE available_interviewers ADD CHECK (day_id <> 2)")
     assert "ERROR" in psql(seed).stderr
-    assert rows(sql) == EMPTY
+    assert rows(sql) == NO_ROWS
 
 
 def test_drop_is_all_or_nothing(sql: Sql, psql: Run, prepare: Callable[[str], None]) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from typing import Any
-
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.config import ROOT
 from app.database.hosts import is_remote
+from tests.support.database import Sql
+from tests.support.project import Run
 
 REMOTE = [
     "203.0.113.7",
@@ -72,7 +68,7 @@ def test_this_machine_and_private_networks_are_not_remote(host: str) -> None:
         ("postgres:///x", False),
     ],
 )
-def test_a_url_is_read_like_libpq_reads_it(url: str, remote: bool) -> None:
+def test_a_url_is_read_as_libpq_reads_it(url: str, remote: bool) -> None:
     assert is_remote({"dsn": url}) == remote
 
 
@@ -91,39 +87,26 @@ def test_debug_reset_is_forbidden(environment: str) -> None:
     assert_is_refused(client.get("/api/debug/reset"), "db.example:5432")
 
 
-def test_debug_reset_is_forbidden_if_libpq_has_been_sent_elsewhere(
-    app: Flask, sql: Any, monkeypatch: pytest.MonkeyPatch
+def test_debug_reset_is_forbidden_if_libpq_has_connected_elsewhere(
+    app: Flask, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # PGHOSTADDR and service files are not in the settings, only in what libpq has used.
+    # The settings do not contain PGHOSTADDR or a service file, which libpq reads itself.
     before = sql("SELECT count(*), max(id) FROM interviews")
     monkeypatch.setattr("app.database.hosts.is_remote", lambda database: "dsn" not in database)
     assert app.test_client().get("/api/debug/reset").status_code == 403
     assert sql("SELECT count(*), max(id) FROM interviews") == before
 
 
-def flask_db_reset(*options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "app", "db", "reset", *options],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize("environment", ["production", "development", "test"])
-def test_flask_db_reset_is_refused_without_yes(environment: str) -> None:
+def test_flask_db_reset_is_refused_without_yes(run_command: Run) -> None:
     url = "postgres://u:s3cret@203.0.113.7/x"
-    ended = flask_db_reset(DATABASE_URL=url, APP_ENV=environment)
-    assert ended.returncode == 1
-    assert "flask db reset --yes" in ended.stderr
-    assert "s3cret" not in ended.stderr
+    finished = run_command("flask db reset", DATABASE_URL=url)
+    assert finished.returncode == 1
+    assert "flask db reset --yes" in finished.stderr
+    assert "s3cret" not in finished.stderr
 
 
-def test_flask_db_reset_with_yes_tries(database_url: str) -> None:
-    ended = flask_db_reset("--yes", DATABASE_URL="postgres://127.0.0.1:1/x", APP_ENV="production")
-    assert "could not be reset" in ended.stderr
-    ended = flask_db_reset("--yes", DATABASE_URL=database_url, APP_ENV="production")
-    assert (ended.returncode, ended.stdout) == (0, "Reset, with the seed for production.\n")
+def test_flask_db_reset_with_yes_reports_an_unreachable_database(run_command: Run) -> None:
+    url = "postgres://127.0.0.1:1/x"
+    finished = run_command("flask db reset --yes", DATABASE_URL=url, APP_ENV="production")
+    assert finished.returncode == 1
+    assert "could not be reset" in finished.stderr

@@ -15,6 +15,7 @@ from tests.support.project import Run, assert_failed
 from tests.support.server import free_port
 from tests.support.tables import (
     INDEXES,
+    LOCKS_IN_ORDER,
     TEST_SEED,
     TRIGGERS,
     additions,
@@ -38,27 +39,18 @@ def test_drop_removes_only_what_create_made(sql: Sql, prepare: Callable[[str], N
 
 @pytest.mark.parametrize("name", ["development", "test"])
 def test_reset_restores_the_seed(
-    sql: Sql, flask: Run, prepare: Callable[[str], None], name: str
+    sql: Sql, app_of: Callable[[str], Flask], prepare: Callable[[str], None], name: str
 ) -> None:
     prepare("test")
     sql("DELETE FROM days")
-    ended = flask("flask db reset", APP_ENV=name)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    result = app_of(name).test_cli_runner().invoke(args=["db", "reset"])
+    assert (result.exit_code, result.output) == (0, f"Reset, with the seed for {name}.\n")
     stored = rows(sql)
     assert stored == TEST_SEED if name == "test" else len(stored["interviews"]) == 10
     assert additions(sql) == (TRIGGERS, INDEXES)
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("SELECT * FROM days", "SELECT * FROM appointments"),
-        ("SELECT * FROM appointments", "SELECT * FROM interviews"),
-        ("SELECT * FROM interviews", "SELECT * FROM available_interviewers"),
-        ("SELECT * FROM appointments FOR KEY SHARE", "SELECT * FROM interviewers FOR KEY SHARE"),
-        ("SELECT * FROM interviewers FOR KEY SHARE", "DELETE FROM interviews"),
-    ],
-)
+@pytest.mark.parametrize(("first", "second"), LOCKS_IN_ORDER)
 def test_a_reset_waits_for_readers_and_writers_without_deadlock(
     sql: Sql, app_of: Callable[[str], Flask], other: DatabaseConnection, first: str, second: str
 ) -> None:
@@ -75,7 +67,6 @@ def test_a_reset_waits_for_readers_and_writers_without_deadlock(
         resetting = thread.submit(reset)
         waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation IS NOT NULL"
         wait_for(lambda: sql(waits) or resetting.done())
-        # In this order the routes' statements take their locks.
         cursor.execute(second)
         other.rollback()
         resetting.result()
@@ -83,33 +74,37 @@ def test_a_reset_waits_for_readers_and_writers_without_deadlock(
 
 
 def test_reset_in_production_requires_yes(
-    sql: Sql, flask: Run, prepare: Callable[[str], None]
+    sql: Sql, run_command: Run, prepare: Callable[[str], None]
 ) -> None:
     prepare("test")
     for app_env in ("production", None):
-        ended = flask("flask db reset", APP_ENV=app_env)
-        assert_failed(ended)
-        assert "--yes" in ended.stderr
+        finished = run_command("flask db reset", APP_ENV=app_env)
+        assert_failed(finished)
+        assert "--yes" in finished.stderr
         assert rows(sql) == TEST_SEED
-    ended = flask("flask db reset --yes", APP_ENV="production")
-    assert (ended.returncode, ended.stderr) == (0, "")
+    finished = run_command("flask db reset --yes", APP_ENV="production")
+    assert (finished.returncode, finished.stdout, finished.stderr) == (
+        0,
+        "Reset, with the seed for production.\n",
+        "",
+    )
     assert [len(listed) for listed in rows(sql).values()] == [5, 25, 10, 0, 25]
 
 
 def test_a_reset_that_fails_leaves_everything_as_it_was(
-    sql: Sql, flask: Run, prepare: Callable[[str], None]
+    sql: Sql, run_command: Run, prepare: Callable[[str], None]
 ) -> None:
     prepare("test")
     make_a_drop_fail_in_the_middle(sql)
-    ended = flask("flask db reset")
-    assert_failed(ended)
+    finished = run_command("flask db reset")
+    assert_failed(finished)
     assert rows(sql) == TEST_SEED
     assert additions(sql) == (TRIGGERS, INDEXES)
 
 
-def test_reset_reports_an_unreachable_database(flask: Run) -> None:
+def test_reset_reports_an_unreachable_database(run_command: Run) -> None:
     url = f"postgresql://ada:secret@127.0.0.1:{free_port()}/x"
-    assert_failed(flask("flask db reset", DATABASE_URL=url))
+    assert_failed(run_command("flask db reset", DATABASE_URL=url))
 
 
 @pytest.mark.parametrize("path", ["/api/debug/reset", "/api/debug/reset/"])
@@ -125,18 +120,6 @@ def test_debug_reset_restores_the_seed(
         stored = rows(sql)
         assert stored == TEST_SEED if name == "test" else len(stored["interviews"]) == 10
         sql("DELETE FROM days")
-
-
-def test_after_a_debug_reset_every_read_shows_the_seed(app_of: Callable[[str], Flask]) -> None:
-    client = app_of("test").test_client()
-    assert client.get("/api/debug/reset").status_code == 200
-    paths = ["/api/days", "/api/appointments", "/api/interviewers"]
-    before = [client.get(path).json for path in paths]
-    for _ in range(10):
-        assert client.delete("/api/appointments/1").status_code == 204
-        assert client.get(paths[1]).get_json()["1"]["interview"] is None
-        assert client.get("/api/debug/reset").status_code == 200
-        assert [client.get(path).json for path in paths] == before
 
 
 @pytest.mark.parametrize("path", ["/api/debug/reset", "/api/debug/reset/"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any
 
 import psycopg2
@@ -13,18 +11,20 @@ import pytest
 from flask import Flask
 
 from app.database import schema
-from app.database.connection import DatabaseConnection, connect
+from app.database.connection import DatabaseConnection
 from tests.support.database import Sql, connected
 from tests.support.pace import is_within
+from tests.support.tables import LOCKS_IN_ORDER
 from tests.support.waiting import wait_for
 
 CREATE = (schema.SCHEMA / "create.sql").read_text()
 DROP = (schema.SCHEMA / "drop.sql").read_text()
 
-LISTED = ["days", "appointments", "interviewers", "available_interviewers"]
+# All but interviews.
+OTHER_TABLES = ["days", "appointments", "interviewers", "available_interviewers"]
 TRIGGERS = sorted(
     [("interviews", "notify_change"), ("interviews", "notify_truncate")]
-    + [(table, "notify_change") for table in LISTED]
+    + [(table, "notify_change") for table in OTHER_TABLES]
 )
 FUNCTIONS = ["notify_interview_change", "notify_table_change"]
 
@@ -54,7 +54,7 @@ DOWNGRADE = """
 """ + "".join(
     f"CREATE TRIGGER tell_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}"
     " FOR EACH STATEMENT EXECUTE FUNCTION tell_table_change();"
-    for table in LISTED
+    for table in OTHER_TABLES
 )
 
 
@@ -63,15 +63,6 @@ def old(app: Flask, sql: Sql) -> Sql:
     """A seeded database with the triggers of earlier versions."""
     sql(DOWNGRADE)
     return sql
-
-
-@pytest.fixture
-def other(database_url: str) -> Iterator[DatabaseConnection]:
-    """Somebody else's connection, in an open transaction."""
-    with closing(connect({"dsn": database_url}, statement_timeout=30)) as connection:
-        connection.deadline += 3600
-        connection.autocommit = False
-        yield connection
 
 
 def triggers(sql: Sql) -> list[tuple[Any, ...]]:
@@ -129,16 +120,7 @@ def test_a_locked_table_leaves_the_old_triggers_in_place(
     assert {name for _, name in triggers(old)} == {"tell_change", "tell_truncate"}
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("SELECT * FROM days", "SELECT * FROM appointments"),
-        ("SELECT * FROM appointments", "SELECT * FROM interviews"),
-        ("SELECT * FROM interviews", "SELECT * FROM available_interviewers"),
-        ("SELECT * FROM appointments FOR KEY SHARE", "SELECT * FROM interviewers FOR KEY SHARE"),
-        ("SELECT * FROM interviewers FOR KEY SHARE", "DELETE FROM interviews"),
-    ],
-)
+@pytest.mark.parametrize(("first", "second"), LOCKS_IN_ORDER)
 def test_create_waits_for_readers_and_writers_and_does_not_deadlock(
     app: Flask, old: Sql, other: DatabaseConnection, first: str, second: str
 ) -> None:

@@ -17,7 +17,8 @@ from urllib.request import Request, urlopen
 import pytest
 from websockets.sync.client import connect
 
-from tests.support.development import Checkout, Dev, free_port
+from tests.support.development import Checkout, Dev
+from tests.support.server import free_port
 from tests.support.waiting import wait_for
 
 

@@ -17,25 +17,25 @@ from tests.support.http import ask, booking
 from tests.support.pace import is_within
 from tests.support.project import procfile
 from tests.support.server import Serve, Server
-from tests.support.tutorial import Copy
+from tests.support.tutorial import GitCheckout
 from tests.support.waiting import wait_for
 
 DOCUMENT = "docs/make-it-yours.md"
 
-Running = Callable[[Copy], Server]
+Running = Callable[[GitCheckout], Server]
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Copy:
+def copy(tmp_path: Path) -> GitCheckout:
     """A copy of the repository."""
-    return Copy(tmp_path / "copy")
+    return GitCheckout(tmp_path / "copy")
 
 
 @pytest.fixture
 def serve_copy(environ: dict[str, str], serve: Serve) -> Running:
     """Prepares the database with a copy's schema and starts the copy's server."""
 
-    def start(copy: Copy) -> Server:
+    def start(copy: GitCheckout) -> Server:
         copy.run("flask db reset", **environ)
         command = f"cd {copy.folder} && exec {procfile()['web']}"
         return serve(f"sh -c {shlex.quote(command)}")
@@ -55,7 +55,7 @@ def edited(path: Path) -> Iterator[list[str]]:
 
 
 def test_the_new_resource_is_served_cached_and_fresh(
-    copy: Copy, serve_copy: Running, sql: Sql, postgres: str
+    copy: GitCheckout, serve_copy: Running, sql: Sql, postgres: str
 ) -> None:
     copy.perform(DOCUMENT, "Add a resource")
     server = serve_copy(copy)
@@ -85,7 +85,7 @@ def test_the_new_resource_is_served_cached_and_fresh(
 
 
 def test_without_the_cache_every_read_asks_the_database(
-    copy: Copy, serve_copy: Running, sql: Sql
+    copy: GitCheckout, serve_copy: Running, sql: Sql
 ) -> None:
     copy.perform(DOCUMENT, "Leave out the cache")
     server = serve_copy(copy)
@@ -97,7 +97,7 @@ def test_without_the_cache_every_read_asks_the_database(
 
 
 def test_without_live_updates_reads_and_writes_work(
-    copy: Copy, serve_copy: Running, sql: Sql
+    copy: GitCheckout, serve_copy: Running, sql: Sql
 ) -> None:
     copy.perform(DOCUMENT, "Leave out live updates")
     server = serve_copy(copy)
@@ -115,7 +115,7 @@ def test_without_live_updates_reads_and_writes_work(
 DELETED = r"SAVE_DELAY|TEST_ERROR|debug/reset"
 
 
-def delete_what_still_names(copy: Copy, pattern: str) -> None:
+def delete_what_still_names(copy: GitCheckout, pattern: str) -> None:
     """Do by hand what the document leaves to the reader: rows, settings, tests, promises."""
     for path in [copy.folder / "README.md", *copy.folder.glob("docs/*.md")]:
         with edited(path) as lines:
@@ -153,7 +153,7 @@ def delete_tests_that_name(path: Path, pattern: str) -> list[str]:
 
 
 @pytest.fixture
-def mine(copy: Copy) -> Copy:
+def mine(copy: GitCheckout) -> GitCheckout:
     """A copy that has only what it needs, under another name."""
     copy.perform(DOCUMENT, "Delete what you do not need")
     delete_what_still_names(copy, DELETED)
@@ -164,7 +164,7 @@ def mine(copy: Copy) -> Copy:
     return copy
 
 
-def test_another_name_reaches_every_place(mine: Copy, postgres: str) -> None:
+def test_another_name_reaches_every_place(mine: GitCheckout, postgres: str) -> None:
     left = mine.run(f"git grep -iIn scheduler -- . ':!LICENSE' ':!{DOCUMENT}' || true")
     assert all("lighthouse-labs/scheduler-api" in line for line in left.splitlines()), left
     assert "Interview Scheduler API contributors" in mine.read("LICENSE")
@@ -173,7 +173,7 @@ def test_another_name_reaches_every_place(mine: Copy, postgres: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_left_passes_every_check(mine: Copy, postgres: str) -> None:
+def test_what_is_left_passes_every_check(mine: GitCheckout, postgres: str) -> None:
     mine.run("ruff check && ruff format --check && mypy")
     mine.check("tests --numprocesses=4 --dist=loadfile", postgres)
 
@@ -187,6 +187,8 @@ def test_what_is_left_passes_every_check(mine: Copy, postgres: str) -> None:
         ("Leave out live updates", "app gunicorn.conf.py"),
     ],
 )
-def test_the_changed_code_is_as_clean_as_before(copy: Copy, heading: str, files: str) -> None:
+def test_the_changed_code_is_as_clean_as_before(
+    copy: GitCheckout, heading: str, files: str
+) -> None:
     copy.perform(DOCUMENT, heading)
     copy.run(f"ruff check {files} && ruff format --check {files} && mypy {files}")

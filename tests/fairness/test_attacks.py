@@ -60,7 +60,7 @@ class SharedServer:
         if self._server is None:
             environ = {**self._environ, "PORT": str(free_port())}
             self._server = Server(environ, self._folder / f"{environ['PORT']}.log")
-            self._server.wait_until_it_listens()
+            self._server.wait_until_workers_boot()
             self.memory = Bystanders.memory_of(self._server)
         return self._server
 

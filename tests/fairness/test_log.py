@@ -121,19 +121,6 @@ def test_no_client_makes_a_line_long_or_torn(piped: tuple[Server, PipedLog]) -> 
     assert all(CUT in line for line in of_requests(lines) if "aaaa" in line)
 
 
-def test_the_client_is_the_rightmost_entry_of_forwarded_for(
-    piped: tuple[Server, PipedLog],
-) -> None:
-    server, log = piped
-    ask(server, "GET", "/forged", headers={"X-Forwarded-For": "10.0.0.1, 203.0.113.7"})
-    ask(server, "GET", "/direct")
-    wait_for(lambda: len(of_requests(log.lines)) == 2)
-    forged, direct = of_requests(log.lines)
-    assert " path=/forged " in forged
-    assert " client=203.0.113.7 " in forged
-    assert " client=127.0.0.1 " in direct
-
-
 def test_a_reader_that_stops_delays_no_request_and_learns_what_it_missed(
     piped: tuple[Server, PipedLog],
 ) -> None:

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from flask import Flask
 
-from app import create_app
-from app.database import schema
 from tests.support import tools
 from tests.support.database import connected
-from tests.support.http import ask
+from tests.support.http import ask, raw_exchange
 from tests.support.pace import is_within
 from tests.support.project import ROOT
-from tests.support.server import Server, free_port
+from tests.support.server import Serve, Server
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 
@@ -39,21 +36,16 @@ st = tools.package("hypothesis.strategies")
     ("seeds", "examples"),
     [
         pytest.param(1, 8, id="short"),
-        # In turns: schemathesis keeps what it has sent, and collecting that takes seconds.
+        # Several short runs: schemathesis keeps every request, and garbage collection would
+        # take seconds.
         pytest.param(12, 1200, id="long", marks=pytest.mark.slow),
     ],
 )
 def test_every_response_is_as_openapi_describes(
-    serve: Callable[..., Server],
-    environ: dict[str, str],
-    seeds: int,
-    examples: int,
-    tmp_path: Path,
+    app: Flask, serve: Serve, seeds: int, examples: int, tmp_path: Path
 ) -> None:
     tools.package("schemathesis")
     schemathesis = Path(sys.executable).with_name("schemathesis")
-    with create_app(environ).app_context():
-        schema.reset()
     server = serve()
     for seed in range(1, seeds + 1):
         run = subprocess.run(
@@ -143,31 +135,10 @@ MESSAGES = st.builds(
     FRAMED_BODIES,
 )
 
-EXAMPLES = pytest.mark.parametrize(
+each_budget = pytest.mark.parametrize(
     "examples",
     [pytest.param(120, id="short"), pytest.param(20_000, id="long", marks=pytest.mark.slow)],
 )
-
-
-class Exchange(NamedTuple):
-    """What the server sent back, and the seconds it took."""
-
-    response: bytes
-    seconds: float
-
-    @property
-    def statuses(self) -> set[int]:
-        return {int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", self.response)}
-
-
-def exchange(server: Server, message: bytes) -> Exchange:
-    """Send bytes, close this direction of the connection, and read to the end."""
-    started = time.monotonic()
-    with closing(socket.create_connection(("127.0.0.1", server.port), 10)) as connection:
-        connection.sendall(message)
-        connection.shutdown(socket.SHUT_WR)
-        response = b"".join(iter(lambda: connection.recv(65536), b""))
-    return Exchange(response, time.monotonic() - started)
 
 
 def explore(test: Callable[..., None], examples: int, **strategies: Any) -> None:
@@ -178,20 +149,13 @@ def explore(test: Callable[..., None], examples: int, **strategies: Any) -> None
     settings(hypothesis.given(**strategies)(test))()
 
 
-@pytest.fixture
-def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
-    """One worker with one connection to PostgreSQL."""
-    environ = {"DATABASE_URL": database_url, "APP_ENV": "test"}
-    with create_app(environ).app_context():
-        schema.reset()
-    one = {"PORT": str(free_port()), "WEB_CONCURRENCY": "1", "DB_POOL_SIZE": "1"}
-    server = Server({**environ, **one}, tmp_path / "server.log")
-    server.wait_until_it_listens()
-    yield server
-    server.stop()
+@pytest.fixture(scope="module")
+def server(tables: None, serve_module: Serve) -> Server:
+    """A server of one worker with one connection to PostgreSQL."""
+    return serve_module(WEB_CONCURRENCY="1", DB_POOL_SIZE="1")
 
 
-@EXAMPLES
+@each_budget
 def test_any_bytes_get_a_response_and_refused_requests_change_nothing(
     server: Server, examples: int
 ) -> None:
@@ -200,18 +164,20 @@ def test_any_bytes_get_a_response_and_refused_requests_change_nothing(
 
     def check(message: bytes) -> None:
         before = stored()
-        said = exchange(server, message)
-        assert is_within(said.seconds, 1)
+        started = time.monotonic()
+        response = raw_exchange(server, message, ends=True)
+        assert is_within(time.monotonic() - started, 1)
+        statuses = {int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", response)}
         # 501: RFC 9112, section 6.1, for a transfer coding that is not understood.
-        assert all(status < 500 or status == 501 for status in said.statuses)
-        if not any(200 <= status < 300 for status in said.statuses):
+        assert all(status < 500 or status == 501 for status in statuses)
+        if not any(200 <= status < 300 for status in statuses):
             assert stored() == before
 
     explore(check, examples, message=MESSAGES)
     assert not re.search("^at=ERROR", server.log, re.MULTILINE)
 
 
-@EXAMPLES
+@each_budget
 def test_a_bad_request_is_refused_at_once_if_no_connection_is_free(
     server: Server, database_url: str, examples: int
 ) -> None:
@@ -238,5 +204,5 @@ def test_a_bad_request_is_refused_at_once_if_no_connection_is_free(
             method=st.sampled_from(["PUT", "DELETE", "POST"]),
             path=st.text("abc-_.~", min_size=1).map("/api/appointments/{}".format),
         )
-        assert ask(server, "GET", "/api/days").status == 503
+        wait_for(lambda: sql("SELECT FROM pg_locks WHERE NOT granted"))
         sql("ROLLBACK")

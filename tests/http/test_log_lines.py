@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support.http import get_bytes, send_bytes
+from tests.support.http import ask, raw_get, send_bytes
 from tests.support.server import Server
 from tests.support.waiting import wait_for
 
@@ -20,14 +20,22 @@ def lines_of(server: Server, request_id: str) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "status"), [("/api/days", 200), ("/nowhere", 404), ("/api/appointments/1", 405)]
 )
-def test_the_request_id_stands_in_the_log_line(server: Server, path: str, status: int) -> None:
+def test_the_request_id_is_in_the_log_line(server: Server, path: str, status: int) -> None:
     given = f"given-{status}"
-    send_bytes(server, get_bytes(b"X-Request-ID: " + given.encode(), path=path.encode()))
+    send_bytes(server, raw_get(b"X-Request-ID: " + given.encode(), path=path.encode()))
     (line,) = lines_of(server, given)
     assert {f"path={path}", f"status={status}", "method=GET"} <= set(line.split())
-    headers = send_bytes(server, get_bytes(path=path.encode())).headers
+    headers = send_bytes(server, raw_get(path=path.encode())).headers
     (line,) = lines_of(server, headers["X-Request-ID"])
     assert {f"path={path}", f"status={status}", "method=GET"} <= set(line.split())
+
+
+def test_the_client_is_the_rightmost_entry_of_forwarded_for(server: Server) -> None:
+    forwarded = {"X-Forwarded-For": "10.0.0.1, 203.0.113.7"}
+    for headers, client in ((forwarded, "203.0.113.7"), ({}, "127.0.0.1")):
+        request_id = ask(server, "GET", "/nowhere", headers=headers).headers["X-Request-ID"]
+        (line,) = lines_of(server, request_id)
+        assert f"client={client}" in line.split()
 
 
 def forged(separator: bytes = b" ") -> bytes:
@@ -36,34 +44,34 @@ def forged(separator: bytes = b" ") -> bytes:
 
 
 HOSTILE = {
-    "id with blanks": get_bytes(b"X-Request-ID: x " + forged()),
-    "id with a quote": get_bytes(b'X-Request-ID: x" ' + forged()),
-    "id with a line break": get_bytes(b"X-Request-ID: x\n" + forged()),
-    "id with a folded line": get_bytes(b"X-Request-ID: x", b" " + forged()),
-    "id with a carriage return": get_bytes(b"X-Request-ID: x\r" + forged()),
-    "id with a form feed": get_bytes(b"X-Request-ID: x\x0c" + forged()),
-    "id with a next line": get_bytes(b"X-Request-ID: x\xc2\x85" + forged()),
-    "id with a line separator": get_bytes(b"X-Request-ID: x\xe2\x80\xa8" + forged()),
-    "path escaped": get_bytes(path=b"/x%0a" + forged(b"%20")),
-    "path with a quote": get_bytes(path=b'/x"' + forged(b'"')),
-    "path with a blank": get_bytes(path=b"/x " + forged()),
-    "path with a tab": get_bytes(path=b"/x\t" + forged(b"\t")),
-    "path with a form feed": get_bytes(path=b"/x\x0c" + forged(b"\x0c")),
-    "path with a vertical tab": get_bytes(path=b"/x\x0b" + forged(b"\x0b")),
-    "path with a carriage return": get_bytes(path=b"/x\r" + forged(b"\x0b")),
-    "path with a next line": get_bytes(path=b"/x\x85" + forged(b"\xc2\x85")),
-    "path with a line separator": get_bytes(path=b"/x\xe2\x80\xa8" + forged(b"\xe2\x80\xa8")),
-    "path with an escape": get_bytes(path=b"/x\x1b[2K" + forged(b"\x1b")),
-    "path with a NUL": get_bytes(path=b"/x\0" + forged(b"\0")),
-    "query": get_bytes(path=b"/x?a=" + forged(b"%0a")),
-    "fragment": get_bytes(path=b"/x#\x0b" + forged(b"\x0b")),
+    "id with blanks": raw_get(b"X-Request-ID: x " + forged()),
+    "id with a quote": raw_get(b'X-Request-ID: x" ' + forged()),
+    "id with a line break": raw_get(b"X-Request-ID: x\n" + forged()),
+    "id with a folded line": raw_get(b"X-Request-ID: x", b" " + forged()),
+    "id with a carriage return": raw_get(b"X-Request-ID: x\r" + forged()),
+    "id with a form feed": raw_get(b"X-Request-ID: x\x0c" + forged()),
+    "id with a next line": raw_get(b"X-Request-ID: x\xc2\x85" + forged()),
+    "id with a line separator": raw_get(b"X-Request-ID: x\xe2\x80\xa8" + forged()),
+    "path escaped": raw_get(path=b"/x%0a" + forged(b"%20")),
+    "path with a quote": raw_get(path=b'/x"' + forged(b'"')),
+    "path with a blank": raw_get(path=b"/x " + forged()),
+    "path with a tab": raw_get(path=b"/x\t" + forged(b"\t")),
+    "path with a form feed": raw_get(path=b"/x\x0c" + forged(b"\x0c")),
+    "path with a vertical tab": raw_get(path=b"/x\x0b" + forged(b"\x0b")),
+    "path with a carriage return": raw_get(path=b"/x\r" + forged(b"\x0b")),
+    "path with a next line": raw_get(path=b"/x\x85" + forged(b"\xc2\x85")),
+    "path with a line separator": raw_get(path=b"/x\xe2\x80\xa8" + forged(b"\xe2\x80\xa8")),
+    "path with an escape": raw_get(path=b"/x\x1b[2K" + forged(b"\x1b")),
+    "path with a NUL": raw_get(path=b"/x\0" + forged(b"\0")),
+    "query": raw_get(path=b"/x?a=" + forged(b"%0a")),
+    "fragment": raw_get(path=b"/x#\x0b" + forged(b"\x0b")),
     "method": b"GET\x0b" + forged(b"\x0b") + b" / HTTP/1.1\r\nHost: x\r\n\r\n",
     "version": b"GET / HTTP/1.1\x0b" + forged(b"\x0b") + b"\r\nHost: x\r\n\r\n",
-    "header's name": get_bytes(b"x " + forged() + b": x"),
-    "forwarded for": get_bytes(b"X-Forwarded-For: 10.0.0.1 " + forged()),
-    "forwarded for with a next line": get_bytes(b"X-Forwarded-For: 10.0.0.1\xc2\x85" + forged()),
-    "user agent": get_bytes(b'User-Agent: "\x0b' + forged()),
-    "appointment": get_bytes(path=b"/api/appointments/1%0a" + forged(b"%20")),
+    "header's name": raw_get(b"x " + forged() + b": x"),
+    "forwarded for": raw_get(b"X-Forwarded-For: 10.0.0.1 " + forged()),
+    "forwarded for with a next line": raw_get(b"X-Forwarded-For: 10.0.0.1\xc2\x85" + forged()),
+    "user agent": raw_get(b'User-Agent: "\x0b' + forged()),
+    "appointment": raw_get(path=b"/api/appointments/1%0a" + forged(b"%20")),
 }
 
 
@@ -76,7 +84,7 @@ def test_a_hostile_request_cannot_forge_a_line(
     mark = re.sub(r"\W", "-", request.node.name)
     before = server.log
     send_bytes(server, request_)
-    send_bytes(server, get_bytes(b"X-Request-ID: " + mark.encode(), path=b"/after"))
+    send_bytes(server, raw_get(b"X-Request-ID: " + mark.encode(), path=b"/after"))
 
     def logged() -> list[str]:
         lines = server.log.removeprefix(before).splitlines()

@@ -8,38 +8,38 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.http import get_bytes, send_bytes
+from tests.support.http import raw_get, send_bytes
 from tests.support.server import Server
 from tests.support.statuses import each_request, send_each
 
 
 @each_request
-def test_every_response_forbids_content_sniffing(to_all: FlaskClient, request_: Any) -> None:
-    headers = send_each(to_all, request_).headers
+def test_every_response_forbids_content_sniffing(open_client: FlaskClient, request_: Any) -> None:
+    headers = send_each(open_client, request_).headers
     assert headers.getlist("X-Content-Type-Options") == ["nosniff"]
 
 
 @each_request
 def test_strict_transport_security_is_sent_over_https_only(
-    to_all: FlaskClient, request_: Any
+    open_client: FlaskClient, request_: Any
 ) -> None:
-    assert "Strict-Transport-Security" not in send_each(to_all, request_).headers
+    assert "Strict-Transport-Security" not in send_each(open_client, request_).headers
     method, path, given, status = request_
     over_https = (method, path, {**given, "base_url": "https://localhost"}, status)
-    (value,) = send_each(to_all, over_https).headers.getlist("Strict-Transport-Security")
+    (value,) = send_each(open_client, over_https).headers.getlist("Strict-Transport-Security")
     assert re.fullmatch(r"max-age=[1-9][0-9]{6,}(; includeSubDomains)?", value)
 
 
 @each_request
-def test_a_request_id_is_echoed(to_all: FlaskClient, request_: Any) -> None:
+def test_a_request_id_is_echoed(open_client: FlaskClient, request_: Any) -> None:
     given = "0f8b3c1e-7d52-4b7a-9f1e-3f1c5a1b2c3d"
-    headers = send_each(to_all, request_, X_Request_ID=given).headers
+    headers = send_each(open_client, request_, X_Request_ID=given).headers
     assert headers.getlist("X-Request-ID") == [given]
 
 
 @each_request
-def test_a_missing_request_id_is_generated(to_all: FlaskClient, request_: Any) -> None:
-    ids = {send_each(to_all, request_).headers["X-Request-ID"] for _ in range(3)}
+def test_a_missing_request_id_is_generated(open_client: FlaskClient, request_: Any) -> None:
+    ids = {send_each(open_client, request_).headers["X-Request-ID"] for _ in range(3)}
     assert len(ids) == 3
     assert all(re.fullmatch(r"[A-Za-z0-9-]{16,64}", made_up) for made_up in ids)
 
@@ -63,30 +63,30 @@ def test_a_missing_request_id_is_generated(to_all: FlaskClient, request_: Any) -
     ],
     ids=repr,
 )
-def test_a_malformed_request_id_is_replaced(to_all: FlaskClient, malformed: str) -> None:
+def test_a_malformed_request_id_is_replaced(open_client: FlaskClient, malformed: str) -> None:
     # As the server passes it: the test client refuses to send some of these.
     environ = {"HTTP_X_REQUEST_ID": malformed}
-    headers = to_all.get("/nowhere", environ_overrides=environ).headers
+    headers = open_client.get("/nowhere", environ_overrides=environ).headers
     assert re.fullmatch(r"[A-Za-z0-9-]{16,64}", headers["X-Request-ID"])
 
 
 def test_the_proxy_decides_whether_a_request_is_https(server: Server) -> None:
     for path in (b"/api/days", b"/nowhere"):
-        headers = send_bytes(server, get_bytes(b"X-Forwarded-Proto: https", path=path)).headers
+        headers = send_bytes(server, raw_get(b"X-Forwarded-Proto: https", path=path)).headers
         assert headers["Strict-Transport-Security"]
         for line in (b"X-Forwarded-Proto: http", b"X-Forwarded-Proto: ftp", b"X: https"):
-            headers = send_bytes(server, get_bytes(line, path=path)).headers
+            headers = send_bytes(server, raw_get(line, path=path)).headers
             assert "Strict-Transport-Security" not in headers
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        pytest.param(get_bytes(), id="200"),
-        pytest.param(get_bytes(path=b"/nowhere"), id="404"),
+        pytest.param(raw_get(), id="200"),
+        pytest.param(raw_get(path=b"/nowhere"), id="404"),
         pytest.param(b"POST /api/days HTTP/1.1\r\nHost: x\r\n\r\n", id="405"),
         pytest.param(b"hello\r\n\r\n", id="400"),
-        pytest.param(get_bytes(b"X: " + b"x" * 20_000), id="431"),
+        pytest.param(raw_get(b"X: " + b"x" * 20_000), id="431"),
     ],
 )
 def test_no_header_names_a_version(server: Server, request_: bytes) -> None:

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from app import create_app
-from tests.support.database import Sql, refill, reseed
+from tests.support.database import Sql, refill
 from tests.support.server import Serve, Server
-from tests.support.websocket import (
-    MARKED,
-    listening,
-)
+from tests.support.websocket import MARKED, listening
 
 
 @pytest.fixture(scope="module")
 def shared(tables: None, serve_module: Serve) -> Server:
     """The real server, shared by the tests that do not disturb it."""
     return serve_module()
-
-
-@pytest.fixture(scope="module")
-def tables(database_url: str) -> None:
-    """The tables, which no test changes."""
-    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
 
 
 @pytest.fixture
@@ -35,6 +25,6 @@ def seeded(tables: None, sql: Sql) -> None:
 
 @pytest.fixture
 def server(shared: Server, seeded: None, sql: Sql) -> Server:
-    """The real server on a freshly seeded database, after it has broadcast that."""
+    """The real server on a freshly seeded database, after it has broadcast the seed."""
     with listening(shared, sql):
         return shared

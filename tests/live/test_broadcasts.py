@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.database import Sql
-from tests.support.http import ask, booking
+from tests.support.http import BOOKED, FREE, ask, booking
 from tests.support.server import Serve, Server
 from tests.support.threads import Threads
 from tests.support.websocket import (
@@ -78,8 +78,8 @@ def test_the_longest_name_is_broadcast(server: Server, sql: Sql, student: str) -
         ("PUT", "/api/appointments/1", b"{", {}, 400),
         ("PUT", "/api/appointments/1", booking("x" * 110_000), {}, 413),
         ("PUT", "/api/appointments/1", booking("Ada"), {"Content-Type": "text/plain"}, 415),
-        ("PUT", "/api/appointments/1", booking("Ada"), {"If-None-Match": "*"}, 412),
-        ("PUT", "/api/appointments/2", booking("Ada"), {"If-Match": "*"}, 412),
+        ("PUT", "/api/appointments/1", booking("Ada"), FREE, 412),
+        ("PUT", "/api/appointments/2", booking("Ada"), BOOKED, 412),
         ("POST", "/api/appointments/1", booking("Ada"), {}, 405),
     ],
     ids=lambda request: f"{request[0]} {request[-1]}",
@@ -94,7 +94,7 @@ def test_a_write_that_is_refused_is_not_broadcast(server: Server, sql: Sql, requ
 def test_writes_that_fail_on_purpose_are_not_broadcast(
     serve: Serve, seeded: None, sql: Sql
 ) -> None:
-    server = serve(TEST_ERROR="true")
+    server = serve(TEST_ERROR="true", WEB_CONCURRENCY="1")
     with listening(server, sql) as clients:
         assert ask(server, "PUT", "/api/appointments/2", booking("Ada")).status == 500
         assert ask(server, "DELETE", "/api/appointments/1").status == 500
@@ -105,9 +105,8 @@ def test_of_racing_bookings_only_the_successful_one_is_broadcast(server: Server,
     statuses: dict[str, int] = {}
 
     def book(student: str) -> None:
-        free = {"If-None-Match": "*"}
         path = "/api/appointments/2"
-        statuses[student] = ask(server, "PUT", path, booking(student), free).status
+        statuses[student] = ask(server, "PUT", path, booking(student), FREE).status
 
     with listening(server, sql) as clients:
         with Threads() as threads:
@@ -177,7 +176,7 @@ def test_a_reset_is_broadcast(server: Server, sql: Sql) -> None:
 def test_two_servers_on_one_database_broadcast_each_others_changes(
     server: Server, serve: Serve, sql: Sql
 ) -> None:
-    other = serve()
+    other = serve(WEB_CONCURRENCY="1")
     with listening(server, sql) as here, listening(other, sql) as there:
         assert ask(other, "PUT", "/api/appointments/2", booking("Ada")).status == 204
         assert ask(server, "PUT", "/api/appointments/2", booking("Bob")).status == 204

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import InvalidHandshake
 from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection
 
@@ -25,23 +23,6 @@ from tests.support.websocket import (
     raw_socket,
     read_all,
 )
-
-
-def test_the_log_has_the_close_code_of_a_socket(server: Server) -> None:
-    def open_as(request_id: str) -> ClientConnection:
-        return open_socket(server, additional_headers={"X-Request-ID": request_id})
-
-    with open_as("client-says-why-1") as client:
-        client.close(4001)
-    with open_as("client-says-nothing") as client:
-        client.socket.shutdown(socket.SHUT_RDWR)
-    with open_as("message-too-large") as client, contextlib.suppress(ConnectionClosed):
-        client.send("x" * 70_000)
-        client.recv(30)
-    closed = {"client-says-why-1": 4001, "client-says-nothing": 1006, "message-too-large": 1009}
-    for request_id, code in closed.items():
-        line = rf'msg="socket closed" code={code} .*request_id={request_id}\n'
-        wait_for(lambda: re.search(line, server.log))  # noqa: B023
 
 
 def test_stopping_closes_every_socket_with_1001_within_5_seconds(
@@ -73,9 +54,9 @@ def test_a_socket_that_opens_while_the_server_stops_is_closed_with_1001(
 
     with gap(), Threads() as threads:
         # A handshake waits for a listener that has never been connected.
-        server = serve()
+        server = serve(WEB_CONCURRENCY="1")
         threads.start(open_one, server)
-        time.sleep(1)
+        time.sleep(0.5)
         assert is_within(server.stop(), 5)
         threads.join()
     assert codes == [CloseCode.GOING_AWAY]

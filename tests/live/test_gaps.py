@@ -38,10 +38,10 @@ GARBAGE = [
 ]
 
 
-@pytest.mark.parametrize("payload", GARBAGE, ids=lambda payload: payload[:60])
-def test_foreign_notifications_are_ignored(server: Server, sql: Sql, payload: str) -> None:
+def test_foreign_notifications_are_ignored(server: Server, sql: Sql) -> None:
     with listening(server, sql) as clients:
-        sql("SELECT pg_notify('scheduler_changes', %s)", [payload])
+        for payload in GARBAGE:
+            sql("SELECT pg_notify('scheduler_changes', %s)", [payload])
         sql("INSERT INTO interviews VALUES (90, 'Ada', 2, 3)")
         for client in clients:
             assert client.recv(30) == frame(3, "Ada", 2)
@@ -184,12 +184,11 @@ def test_every_client_has_the_right_state_after_many_writes_and_gaps(
                 writing.start(write, number)
         killing.stopping.set()
         killing.join()
-        # Every listener reconnects now, so that the last two marks arrive.
+        # Every listener reconnects now, so that the mark arrives.
         wait_for(lambda: len(sql(f"SELECT FROM {LISTENERS}")) == listeners)
-    first, last = mark(sql), mark(sql)
-    assert first != last
+    end = mark(sql)
     for picture in pictures:
-        picture.hear_until(last)
+        picture.hear_until(end)
     stored = ask(server, "GET", "/api/appointments").json
     assert ask(other, "GET", "/api/appointments").json == stored
     assert len(stored) == 5

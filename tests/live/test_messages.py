@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import socket
 import time
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
+from websockets.sync.client import ClientConnection
 
 from tests.support.database import Sql
 from tests.support.server import Server
+from tests.support.waiting import wait_for
 from tests.support.websocket import (
     closed_with,
     listening,
@@ -74,7 +78,7 @@ def test_a_client_that_sends_more_than_100_frames_in_ten_seconds_is_closed_with_
         with contextlib.suppress(ConnectionClosed):
             for _ in range(150):
                 client.send("ping")
-                time.sleep(0.02)
+                time.sleep(0.002)
         assert closed_with(client) == CloseCode.POLICY_VIOLATION
 
 
@@ -105,6 +109,23 @@ def test_a_close_frame_gets_a_close_frame(server: Server) -> None:
             assert client.protocol.close_rcvd.code == code
 
 
+def test_the_log_has_the_close_code_of_a_socket(server: Server) -> None:
+    def open_as(request_id: str) -> ClientConnection:
+        return open_socket(server, additional_headers={"X-Request-ID": request_id})
+
+    with open_as("client-says-why-1") as client:
+        client.close(4001)
+    with open_as("client-says-nothing") as client:
+        client.socket.shutdown(socket.SHUT_RDWR)
+    with open_as("message-too-large") as client, contextlib.suppress(ConnectionClosed):
+        client.send("x" * 70_000)
+        client.recv(30)
+    closed = {"client-says-why-1": 4001, "client-says-nothing": 1006, "message-too-large": 1009}
+    for request_id, code in closed.items():
+        line = rf'msg="socket closed" code={code} .*request_id={request_id}\n'
+        wait_for(lambda: re.search(line, server.log))  # noqa: B023
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
@@ -116,7 +137,7 @@ def test_a_close_frame_gets_a_close_frame(server: Server) -> None:
     ],
     ids=["not masked", "reserved opcode", "reserved bit", "nothing to continue", "long ping"],
 )
-def test_a_client_that_breaks_the_protocol_is_closed_and_no_other(
+def test_a_client_that_breaks_the_protocol_is_closed_and_others_stay_open(
     server: Server, sql: Sql, data: bytes, code: int
 ) -> None:
     with listening(server, sql) as clients:

@@ -1,14 +1,13 @@
-"""A prepared database for the server."""
+"""A seeded database for the server."""
 
 from __future__ import annotations
 
 import pytest
 
-from app import create_app
-from tests.support.database import reseed
+from tests.support.database import Sql, refill
 
 
 @pytest.fixture
-def prepared(environ: dict[str, str]) -> None:
+def seeded(tables: None, sql: Sql) -> None:
     """A freshly seeded database."""
-    reseed(create_app(environ))
+    refill(sql)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import socket
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from app import create_app
 from tests.support import odd_views
-from tests.support.database import reseed
-from tests.support.http import ask
+from tests.support.http import ask, raw_exchange
 from tests.support.server import Serve, Server, accepts, free_port
 from tests.support.waiting import wait_for
 
@@ -20,16 +17,8 @@ FILE = Path(odd_views.__file__).read_bytes()
 
 
 @pytest.fixture(scope="module")
-def server(serve_module: Serve, database_url: str) -> Server:
-    reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
-    return serve_module('gunicorn "tests.support.odd_views:create()"')
-
-
-def exchange(server: Server, request: bytes) -> bytes:
-    """Send a request with `Connection: close`; return everything that comes back."""
-    with closing(socket.create_connection(("127.0.0.1", server.port), 30)) as connection:
-        connection.sendall(request)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
+def server(tables: None, serve_module: Serve) -> Server:
+    return serve_module('gunicorn "tests.support.odd_views:create()"', WEB_CONCURRENCY="1")
 
 
 @pytest.mark.parametrize(
@@ -58,12 +47,12 @@ def test_a_response_header_is_checked_each_time(server: Server) -> None:
 def test_a_stream_is_chunked_in_http_1_1_and_ends_with_the_connection_in_1_0(
     server: Server,
 ) -> None:
-    head, _, body = exchange(
+    head, _, body = raw_exchange(
         server, b"POST /streamed HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     ).partition(b"\r\n\r\n")
     assert b"Transfer-Encoding: chunked" in head
     assert body == b"4\r\none,\r\n4\r\ntwo,\r\n5\r\nthree\r\n0\r\n\r\n"
-    head, _, body = exchange(server, b"POST /streamed HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
+    head, _, body = raw_exchange(server, b"POST /streamed HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 200 ")
     assert b"Connection: close" in head
     assert b"chunked" not in head
@@ -71,7 +60,7 @@ def test_a_stream_is_chunked_in_http_1_1_and_ends_with_the_connection_in_1_0(
 
 
 def test_a_response_that_breaks_off_does_not_look_complete(server: Server) -> None:
-    response = exchange(server, b"POST /broken-off HTTP/1.1\r\nHost: x\r\n\r\n")
+    response = raw_exchange(server, b"POST /broken-off HTTP/1.1\r\nHost: x\r\n\r\n")
     assert response.count(b"HTTP/1.1") == 1
     assert response.endswith(b"4\r\none,\r\n")
     wait_for(lambda: "RuntimeError" in server.log)
@@ -80,8 +69,8 @@ def test_a_response_that_breaks_off_does_not_look_complete(server: Server) -> No
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_log_fails_no_request(database_url: str) -> None:
-    environ = {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": str(free_port())}
-    server = Server(environ, Path("/dev/full"))
+    environ = {"DATABASE_URL": database_url, "APP_ENV": "test", "WEB_CONCURRENCY": "1"}
+    server = Server({**environ, "PORT": str(free_port())}, Path("/dev/full"))
     try:
         wait_for(lambda: accepts(server.port))
         with closing(

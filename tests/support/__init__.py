@@ -8,6 +8,8 @@ The project and its processes:
 - `processes`: what the operating system knows of a process; freezing one
 - `reaper`: ends what is left if pytest is killed
 - `tools`: programs and packages that a machine may lack
+- `pace`: limits in seconds, scaled to this machine
+- `development`, `tutorial`: copies of the repository; bin/dev; a document's steps
 - `odd_views`, `short_timeouts`, `without_fast_path`, `late_notifications`: variants of the
   application, for `serve`
 
@@ -18,13 +20,13 @@ PostgreSQL:
 - `proxy`: a faulty network: it loses, delays and breaks connections
 
 Clients:
-- `http`: one HTTP request on a connection of its own: `ask`, `booking`, `send_bytes`
+- `http`: one HTTP request on a connection of its own
 - `websocket`: WebSocket clients, and the frames that they receive
 - `load`: clients that send requests without a pause
 - `threads`, `waiting`: many clients at once, and waiting for a condition
 
 What is expected:
-- `lists`, `seed`, `statuses`: the three lists, the test seed, a request for each status
-- `problems`, `unavailable`: problem details (RFC 9457), and a 503 in time
+- `lists`, `seed`, `statuses`: the three lists, the test seed, requests for the usual statuses
+- `problems`, `unavailable`: problem details (RFC 9457), and a 503 within 5 seconds
 - `histories`: decides whether what clients saw is linearizable
 """

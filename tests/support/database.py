@@ -11,12 +11,12 @@ from flask import Flask
 
 from app.cache import data_version
 from app.database import schema
-from app.database.connection import connect
+from app.database.connection import DatabaseConnection, connect
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 Tables = Callable[[], dict[str, list[tuple[Any, ...]]]]
 
-# The backends on which the application's change listeners listen.
+# The backends of the application's change listeners.
 LISTENERS = """
     (
       SELECT pid
@@ -26,6 +26,14 @@ LISTENERS = """
     ) AS listeners
 """
 
+# Terminate every other connection to the database, or about half of them.
+KILL = """
+    SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+KILL_HALF = f"{KILL} AND random() < 0.5"
+
 
 def as_url(parts: Mapping[str, Any]) -> str:
     """Return a connection URL made from libpq's keywords."""
@@ -34,11 +42,17 @@ def as_url(parts: Mapping[str, Any]) -> str:
 
 
 @contextmanager
+def patient_connection(url: str, **options: str) -> Iterator[DatabaseConnection]:
+    """Open a connection without a short deadline."""
+    with closing(connect({"dsn": url, **options}, statement_timeout=30)) as connection:
+        connection.deadline += 3600
+        yield connection
+
+
+@contextmanager
 def connected(url: str, **options: str) -> Iterator[Sql]:
     """Run statements like a user of `psql`. Yields a function that returns the rows."""
-    database = {"dsn": url, **options}
-    with closing(connect(database, statement_timeout=30)) as connection:
-        connection.deadline += 3600
+    with patient_connection(url, **options) as connection:
 
         def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
             with connection.cursor() as cursor:
@@ -48,14 +62,43 @@ def connected(url: str, **options: str) -> Iterator[Sql]:
         yield run
 
 
+# Every change of a table, a trigger or a function of the project writes one of these rows, which
+# changes its xmin.
+SCHEMA_FINGERPRINT = """
+    SELECT count(*), sum(xmin::text::bigint)
+    FROM (
+      SELECT xmin FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+      UNION ALL SELECT xmin FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+      UNION ALL SELECT pg_class.xmin FROM pg_class WHERE relnamespace = 'public'::regnamespace
+      UNION ALL SELECT pg_attribute.xmin FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+      WHERE relnamespace = 'public'::regnamespace
+      UNION ALL SELECT pg_attrdef.xmin FROM pg_attrdef JOIN pg_class ON pg_class.oid = adrelid
+      WHERE relnamespace = 'public'::regnamespace
+      UNION ALL SELECT pg_trigger.xmin FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+      WHERE relnamespace = 'public'::regnamespace
+    ) AS objects
+"""
+# By database: its fingerprint after the last reset.
+_fingerprints: dict[str, object] = {}
+
+
 def reseed(app: Flask) -> None:
-    """Seed the database again, and invalidate the cache."""
-    with app.app_context():
-        schema.reset()
+    """Seed the database again, and invalidate the cache.
+
+    This drops and creates the tables only if their definition has changed: that takes long.
+    """
+    database = app.config["DATABASE"]
+    with connected("", **database) as sql:
+        if sql(SCHEMA_FINGERPRINT) == _fingerprints.get(str(database)):
+            refill(sql, app.config["APP_ENV"])
+            return
+        with app.app_context():
+            schema.reset()
+        _fingerprints[str(database)] = sql(SCHEMA_FINGERPRINT)
     data_version.record_change()
 
 
-EMPTY = """
+DELETE_ALL_ROWS = """
     DELETE FROM interviews;
     DELETE FROM available_interviewers;
     DELETE FROM appointments;
@@ -67,7 +110,7 @@ EMPTY = """
 """
 
 
-def refill(sql: Sql) -> None:
-    """Restore the test seed. Faster than `reseed`, for tests that only change rows."""
-    sql(f"{EMPTY}; {(schema.SCHEMA / 'test.sql').read_text(encoding='utf-8')}")
+def refill(sql: Sql, seed: str = "test") -> None:
+    """Restore a seed, if only rows have changed, and invalidate the cache."""
+    sql(f"{DELETE_ALL_ROWS}; {(schema.SCHEMA / f'{seed}.sql').read_text(encoding='utf-8')}")
     data_version.record_change()

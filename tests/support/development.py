@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.project import ROOT
+from tests.support.server import free_port
 from tests.support.waiting import wait_for
 
 NEEDED = ["app", "bin", "db", "docs", "examples", "gunicorn.conf.py", "pyproject.toml"]
@@ -47,7 +47,7 @@ class Checkout:
             (path / ".venv" / f"installed-for-{purpose}").write_bytes(stamp.stdout)
 
     def environ(self, **settings: str) -> dict[str, str]:
-        """An environment without any setting but those given, and a temporary folder."""
+        """Return an environment with only these settings, and a temporary folder."""
         temporary = self.path.parent / "tmp"
         temporary.mkdir(exist_ok=True)
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -55,12 +55,12 @@ class Checkout:
         return {**kept, **ours, **settings}
 
     def is_clean(self) -> bool:
-        """Whether no process of bin/dev is left, and nothing in the temporary folder."""
+        """Return whether no process of bin/dev is left, and nothing in the temporary folder."""
         return not self.processes() and not any((self.path.parent / "tmp").iterdir())
 
     def processes(self) -> list[str]:
-        """The command lines of all processes that run in this copy or on its data."""
-        import psutil  # noqa: PLC0415 -- the module is imported where it is not installed too
+        """Return the command lines of all processes that run in this copy or on its data."""
+        import psutil  # noqa: PLC0415 -- this module must import without psutil
 
         found = []
         for process in psutil.process_iter():
@@ -137,11 +137,3 @@ class Dev:
             self.stop()
         if self.process.stdout:
             self.process.stdout.close()
-
-
-def free_port() -> int:
-    """Return a port that is free on both loopback addresses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -4,7 +4,7 @@ A history is linearizable (Herlihy and Wing, 1990) if each operation can be give
 a moment between its call and its return so that, executed one after another at these
 moments, they have the same outcomes. The search is Wing and Gong's, with Lowe's
 memory of what was tried. Operations with an unknown outcome multiply the orders to
-try; so the search uses one only if it makes possible what was not possible before.
+try, so the search tries them last, and only one of those that are equal.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class Operation(NamedTuple):
 class Place(NamedTuple):
     """A place in the search.
 
-    Of the operations whose outcome is known, all before `first` are done, and so are
-    the ones in `done`; of the others, the ones in `carried_out`.
+    `first` and `done` are indexes into the operations with a known outcome: all before
+    `first`, and those in `done`, have been ordered. `carried_out` are indexes into those
+    with an unknown outcome.
     """
 
     first: int
@@ -72,10 +73,10 @@ def is_linearizable(history: list[Operation], state: State = None) -> bool:
             ways.pop()
             continue
         if place.first == len(known):
-            # What is left may never have happened.
+            # The writes that are left may never have been executed.
             return True
         before = tried[place.first, place.done, place.state]
-        # A way here with fewer of them carried out leaves more to choose from.
+        # Skip this place if it was reached before with a subset of these carried out.
         if not any(carried_out <= place.carried_out for carried_out in before):
             before.append(place.carried_out)
             ways.append(_next_places(place, known, unknown))
@@ -88,7 +89,7 @@ def _next_places(place: Place, known: list[Operation], unknown: list[Operation])
     for index in possible:
         changes_nothing = known[index].kind in READS or known[index].outcome == 412
         if changes_nothing and after[index]:
-            # Doing it now rules nothing out.
+            # Ordering it now rules nothing out.
             yield _with_done(place, index, place.state)
             return
     for index in possible:

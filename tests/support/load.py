@@ -12,8 +12,7 @@ from tests.support.http import ask, booking
 from tests.support.server import Server
 from tests.support.threads import Threads
 
-# A server that stops closes a connection that has been idle for half a second. A client
-# whose request follows the last one sooner than this, in seconds, cannot have been idle.
+# Seconds. A connection used within this time is not closed as idle.
 NOT_IDLE = 0.4
 
 
@@ -41,9 +40,9 @@ class Load:
     def on_one_connection(self) -> None:
         """Send requests until the server closes the connection.
 
-        A server may close an idle connection at any time, also when a request is under
-        way to it; a client then sends the request again on a new connection (RFC 9112,
-        section 9.3.1). Only a request that cannot have met such a close was dropped.
+        A server may close an idle connection at any time, even while a request is on its
+        way. The client then sends the request again on a new connection (RFC 9112, section
+        9.3.1). A request counts as dropped only if no idle close can explain it.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
         with closing(connection):

@@ -45,7 +45,7 @@ def slowdown() -> float:
 
 
 def is_within(seconds: float, limit: float) -> bool:
-    """Return whether something took less than it may on the machine of the promises.
+    """Return whether the time is below the limit, scaled to the speed of this machine.
 
     Measures this machine only if the limit is exceeded.
     """

@@ -43,14 +43,14 @@ def memory(pids: list[int]) -> int:
     return sum(psutil.Process(pid).memory_info().rss for pid in pids)
 
 
-def connected_to(pids: Iterable[int], port: int) -> int:
-    """Return which process serves the client whose end of a TCP connection has this port."""
+def worker_of(pids: Iterable[int], client_port: int) -> int:
+    """Return the process that serves the client with this local port."""
     psutil = _psutil()
     for pid in pids:
         for connection in psutil.Process(pid).net_connections("tcp"):
-            if connection.raddr and connection.raddr.port == port:
+            if connection.raddr and connection.raddr.port == client_port:
                 return pid
-    raise AssertionError(f"nobody is connected to port {port}")
+    raise AssertionError(f"no process serves the client with port {client_port}")
 
 
 @contextmanager

@@ -24,12 +24,12 @@ def procfile() -> dict[str, str]:
 RELEASE = procfile()["release"]
 
 
-def assert_failed(ended: subprocess.CompletedProcess[str]) -> None:
+def assert_failed(finished: subprocess.CompletedProcess[str]) -> None:
     """Check that a command failed with a message, not with a traceback or a secret."""
-    assert ended.returncode != 0
-    assert ended.stderr.strip()
-    assert "Traceback" not in ended.stdout + ended.stderr
-    assert "secret" not in ended.stdout + ended.stderr
+    assert finished.returncode != 0
+    assert finished.stderr.strip()
+    assert "Traceback" not in finished.stdout + finished.stderr
+    assert "secret" not in finished.stdout + finished.stderr
 
 
 def run(

@@ -26,11 +26,10 @@ class Hold(NamedTuple):
 
 
 class Proxy:
-    """A faulty network between the application and PostgreSQL.
+    """It notes which statements pass.
 
-    It notes which statements pass. It can lose a kind of message, break the connection
-    on a statement, before or after PostgreSQL has carried it out, and hold back a
-    statement or its reply.
+    It can lose messages of some types, break the connection on a statement, before or after
+    PostgreSQL has executed it, and hold back a statement or its reply.
     """
 
     def __init__(self, dsn: str, folder: Path) -> None:
@@ -41,7 +40,8 @@ class Proxy:
         self._listener.bind(str(folder / ".s.PGSQL.5432"))
         self._listener.listen(100)
         self.statements: list[bytes] = []
-        self.loses = b""
+        # Letters of PostgreSQL's message types, such as A for a notification.
+        self.lost_types = b""
         self.breaks_before: list[bytes] = []
         self.breaks_after: list[bytes] = []
         self._holds: list[Hold] = []
@@ -55,6 +55,10 @@ class Proxy:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.release()
+
+    def release(self) -> None:
+        """Let everything pass that is held back."""
         for hold in self._all_holds:
             hold.passes.set()
 
@@ -97,7 +101,7 @@ class Proxy:
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        """Count a connection as open. It is no longer when the application loses it."""
+        """Count a connection as open until either side closes it."""
         with self._lock:
             self._open += 1
             self.most_open = max(self.most_open, self._open)
@@ -130,12 +134,12 @@ class Proxy:
                     return
                 unread += data
                 kept = b""
-                # A message is a letter, its length without the letter, and so many bytes.
+                # A message: one letter, a length that excludes the letter, then the data.
                 while len(unread) >= 5 and len(unread) > (
                     length := int.from_bytes(unread[1:5], "big")
                 ):
                     message, unread = unread[: length + 1], unread[length + 1 :]
-                    kept += message if message[:1] not in self.loses else b""
+                    kept += message if message[:1] not in self.lost_types else b""
                 client.sendall(kept)
 
     def _hold_of(self, data: bytes) -> Hold | None:
@@ -156,7 +160,7 @@ def _wait(hold: Hold, client: socket.socket) -> None:
 
 
 def _take(texts: list[bytes], data: bytes) -> bool:
-    """Whether the data contains one of these texts, which is then removed."""
+    """Return whether the data contains one of these texts, which is then removed."""
     for text in texts:
         if text in data:
             texts.remove(text)

@@ -1,7 +1,8 @@
 """End the processes of the tests and delete their files, even if pytest is killed.
 
-Fixtures clean up after tests that end. For SIGKILL a second process waits at the other
-end of a pipe, which the system closes with pytest. It imports nothing of the project.
+If pytest is killed, fixtures cannot run. So a second process reads from a pipe. The operating
+system closes the pipe when pytest ends, and the process cleans up. It imports nothing of the
+project.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _reaper: subprocess.Popen[str] | None = None
 
 
 def watch(item: int | str) -> None:
-    """Remember a process, the leader of its group, or a folder."""
+    """Remember a folder, or a process that leads its process group."""
     _tell(f"+{item}")
 
 

@@ -48,13 +48,24 @@ class Server:
         """The worker processes' ids."""
         return processes.children(self.process.pid)
 
-    def wait_until_it_listens(self) -> None:
-        """Return when every worker has booted."""
-        # Each worker logs at its start that it is listening for changes, or that it is not.
-        said = "listening for changes"
-        wait_for(lambda: self.process.poll() is not None or self.log.count(said) >= self._count)
+    @property
+    def boots(self) -> int:
+        """The number of workers that have booted since the start of the server.
+
+        Each worker logs once whether it is listening for changes. If its change listener
+        connects again, it counts again.
+        """
+        return self.log.count("listening for changes")
+
+    def wait_for_boots(self, count: int) -> None:
+        """Wait until as many workers have booted since the start of the server."""
+        wait_for(lambda: self.process.poll() is not None or self.boots >= count)
         if self.process.poll() is not None:
-            pytest.fail(f"the server ended at once:\n{self.log}")
+            pytest.fail(f"the server ended while it was starting:\n{self.log}")
+
+    def wait_until_workers_boot(self) -> None:
+        """Wait until every worker has booted."""
+        self.wait_for_boots(self._count)
 
     def stop(self, signal_number: int = signal.SIGTERM) -> float:
         """Send a signal, wait for the end, and return the seconds it took."""
@@ -89,14 +100,13 @@ def serving(environ: Mapping[str, str], folder: Path) -> Iterator[Serve]:
             given = {name: value for name, value in settings.items() if value is not None}
             server = Server(given, folder / f"server-{next(count)}.log", command)
             stack.callback(server.stop)
-            server.wait_until_it_listens()
+            server.wait_until_workers_boot()
             return server
 
         yield start
 
 
 def free_port() -> int:
-    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

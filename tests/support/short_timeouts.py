@@ -1,6 +1,6 @@
 """The application with short timeouts, so that a test need not wait for the real ones.
 
-The one place where tests change the application's timeouts.
+The timeouts of a server process. Tests in this process use monkeypatch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One request for each status that the application sends."""
+"""Requests for the usual statuses of the application."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-BOOKING = {"interview": {"student": "Ada", "interviewer": 2}}
+from tests.support.http import BODY, BOOKED
+
 REQUESTS: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/api/days", {}, 200),
     ("GET", "/api/appointments", {}, 200),
     ("GET", "/api/interviewers", {}, 200),
     ("HEAD", "/api/days", {}, 200),
     ("OPTIONS", "/api/days", {}, 200),
-    ("PUT", "/api/appointments/2", {"json": BOOKING}, 204),
+    ("PUT", "/api/appointments/2", {"json": BODY}, 204),
     ("DELETE", "/api/appointments/2", {}, 204),
     ("GET", "/api/days", {"headers": {"If-None-Match": "*"}}, 304),
     ("PUT", "/api/appointments/2", {"data": b"{", "content_type": "application/json"}, 400),
     ("GET", "/nowhere", {}, 404),
-    ("PUT", "/api/appointments/99", {"json": BOOKING}, 404),
+    ("PUT", "/api/appointments/99", {"json": BODY}, 404),
     ("POST", "/api/days", {"json": {}}, 405),
-    ("PUT", "/api/appointments/3", {"json": BOOKING, "headers": {"If-Match": "*"}}, 412),
+    ("PUT", "/api/appointments/3", {"json": BODY, "headers": BOOKED}, 412),
     ("PUT", "/api/appointments/2", {"json": {"x": "x" * 200_000}}, 413),
     ("PUT", "/api/appointments/2", {"data": b"hello", "content_type": "text/plain"}, 415),
     ("PUT", "/api/appointments/2", {"json": {}}, 422),

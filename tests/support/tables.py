@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.support.database import Sql
@@ -15,8 +17,14 @@ INDEXES = [
     ("available_interviewers", "interviewer_id"),
     ("interviews", "interviewer_id"),
 ]
-
-
+# Statements of a reader or writer, which lock tables in the order of the server's statements.
+LOCKS_IN_ORDER = [
+    ("SELECT * FROM days", "SELECT * FROM appointments"),
+    ("SELECT * FROM appointments", "SELECT * FROM interviews"),
+    ("SELECT * FROM interviews", "SELECT * FROM available_interviewers"),
+    ("SELECT * FROM appointments FOR KEY SHARE", "SELECT * FROM interviewers FOR KEY SHARE"),
+    ("SELECT * FROM interviewers FOR KEY SHARE", "DELETE FROM interviews"),
+]
 INTERVIEWERS = [
     (1, "Sylvia Palmer", "/images/interviewers/3tVgsra_d.webp"),
     (2, "Tori Malcolm", "/images/interviewers/FK8V841_d.webp"),
@@ -36,7 +44,7 @@ TEST_SEED = {
     "interviews": [(1, "Archie Cohen", 1, 1)],
     "available_interviewers": [(1, 1, 1), (2, 1, 2), (3, 2, 1), (4, 2, 2)],
 }
-EMPTY: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
+NO_ROWS: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
 
 
 def rows(sql: Sql, without_ids: bool = False) -> dict[str, list[Any]]:
@@ -66,6 +74,22 @@ def additions(sql: Sql) -> tuple[list[Any], list[Any]]:
         " WHERE relnamespace = 'public'::regnamespace AND NOT indisunique ORDER BY 1, 2"
     )
     return [tuple(row) for row in triggers], [tuple(row) for row in indexes]
+
+
+@contextmanager
+def counting_writes(sql: Sql) -> Iterator[Callable[[], int]]:
+    """Count the rows of interviews that are written. Yields a function that returns the number."""
+    sql(
+        "CREATE TABLE written (id SERIAL);"
+        "CREATE FUNCTION count_write() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO written DEFAULT VALUES; RETURN NULL; END $$;"
+        "CREATE TRIGGER count_write AFTER INSERT OR UPDATE OR DELETE ON interviews"
+        " FOR EACH ROW EXECUTE FUNCTION count_write()"
+    )
+    try:
+        yield lambda: int(sql("SELECT count(*) FROM written")[0][0])
+    finally:
+        sql("DROP FUNCTION count_write CASCADE; DROP TABLE written")
 
 
 def make_a_drop_fail_in_the_middle(sql: Sql) -> None:

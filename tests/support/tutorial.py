@@ -24,7 +24,7 @@ LEFT_OUT = shutil.ignore_patterns(
 )  # fmt: skip
 
 
-class Copy:
+class GitCheckout:
     """A copy of the repository, under git, which a test may change."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,13 +51,15 @@ class Copy:
         self.commit()
 
     def commit(self) -> None:
-        """Commit every change."""
         who = "-c user.name=Copy -c user.email=copy@example.invalid"
         self.run(f"git add -A && git {who} commit -q --allow-empty -m Copy")
 
     def run(self, command: str, **environ: str) -> str:
-        """Run a command of the shell in the copy; return what it prints. Fails if it fails."""
-        done = subprocess.run(
+        """Run a shell command in the copy and return its output.
+
+        The test fails if the command does.
+        """
+        finished = subprocess.run(
             ["sh", "-euc", command],
             cwd=self.folder,
             env={"PATH": self._path, "HOME": str(self.folder), **environ},
@@ -66,9 +68,9 @@ class Copy:
             text=True,
             check=False,
         )
-        if done.returncode:
-            pytest.fail(f"{command}\n{done.stdout}")
-        return done.stdout
+        if finished.returncode:
+            pytest.fail(f"{command}\n{finished.stdout}")
+        return finished.stdout
 
     def check(self, arguments: str, database: str) -> None:
         """Run tests of the copy, on this PostgreSQL; takes pytest's arguments."""
@@ -83,13 +85,13 @@ class Copy:
         new = "".join(line[1:] for line in lines if line[0] != "-")
         text = self.read(file)
         if f"\n{text}".count(f"\n{old}") != 1:
-            pytest.fail(f"{file} does not hold these lines, once:\n{old}")
+            pytest.fail(f"{file} does not contain these lines exactly once:\n{old}")
         changed = f"\n{text}".replace(f"\n{old}", f"\n{new}")[1:]
         (self.folder / file).write_text(changed, encoding="utf-8")
 
 
 def _blocks(document: str, heading: str) -> list[tuple[str, str, str]]:
-    """The language, the file and the text of each fenced block below a heading."""
+    """Return the language, the file and the text of each fenced block below a heading."""
     text = (ROOT / document).read_text(encoding="utf-8")
     found = re.search(
         rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE

@@ -55,7 +55,7 @@ def listening(server: Server | int, sql: Sql, count: int = 4) -> Iterator[list[C
     """Open some sockets, and wait until they have received all changes up to now."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(open_socket(server)) for _ in range(count)]
-        # Twice: a worker that has just compared everything may send the first one early.
+        # Two marks: a comparison may send the first one before earlier changes.
         for _ in range(2):
             end = mark(sql)
             for client in clients:

@@ -1,4 +1,4 @@
-"""Writes are parsed and planned once for each connection, and work whatever becomes of that."""
+"""Writes are prepared once for each connection, and again if the connection has lost them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.database.connection import DatabaseConnection
+from tests.support.database import Sql
 from tests.support.http import booking
-
-Sql = Callable[..., list[tuple[Any, ...]]]
 
 PATH = "/api/appointments/2"
 
 
 @pytest.fixture
 def write(client: FlaskClient) -> Callable[[], None]:
-    """Books and cancels, which must succeed."""
+    """Books and cancels an appointment."""
 
     def run() -> None:
         assert client.put(PATH, json=booking("Ada")).status_code == 204
@@ -30,7 +29,7 @@ def write(client: FlaskClient) -> Callable[[], None]:
 
 @pytest.fixture
 def connection(app: Flask, write: Callable[[], None]) -> DatabaseConnection:
-    """The connection on which the writes are made, after the first ones."""
+    """The connection that the writes use, after the first ones."""
     write()
     (connection,) = app.extensions["pool"]._idle
     assert isinstance(connection, DatabaseConnection)
@@ -56,13 +55,13 @@ def test_each_statement_is_prepared_once(
 def test_statements_that_another_backend_does_not_know_are_prepared_again(
     app: Flask, connection: DatabaseConnection, write: Callable[[], None]
 ) -> None:
-    # As a pooler in transaction mode hands out another backend.
+    # A pooler in transaction mode may switch to another backend.
     run(connection, "DEALLOCATE ALL")
     write()
     assert connection not in app.extensions["pool"]._idle
 
 
-def test_a_statement_that_somebody_else_has_prepared_on_a_backend_is_used(
+def test_a_statement_that_another_client_has_prepared_on_a_backend_is_used(
     app: Flask, connection: DatabaseConnection, write: Callable[[], None]
 ) -> None:
     connection._prepared.clear()
