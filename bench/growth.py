@@ -50,9 +50,10 @@ def _measure(options: Options, count: int) -> dict[str, str]:
             f"{condition}: CPU µs a PUT": report.us(sample.server_cpu),
             f"{condition}: PostgreSQL's CPU µs a PUT": report.us(sample.postgres_cpu),
         }
+    what = "from the response to the last socket's message"
     return figures | {
-        "response until last socket, median ms": report.ms(statistics.median(delays)),
-        f"the same, longest of {BROADCASTS}, ms": report.ms(max(delays)),
+        f"{what}, median ms": report.ms(statistics.median(delays)),
+        f"{what}, slowest of {BROADCASTS}, ms": report.ms(max(delays)),
         "connections to PostgreSQL": str(connections),
     }
 

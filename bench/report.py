@@ -24,10 +24,11 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 def update(document: Path) -> None:
-    """Replace the tables of a document that stand below the same titles."""
+    """Replace the first table below each of the same titles in a document."""
     text = document.read_text(encoding="utf-8")
     for title, rows in _tables.items():
-        text = re.sub(rf"(?<=### {re.escape(title)}\n\n)(\|.*\n)+", lambda _: rows, text)  # noqa: B023
+        section = rf"^(#+ {re.escape(title)}\n(?:(?![#|]).*\n)*)(?:\|.*\n)+"
+        text = re.sub(section, lambda match: match[1] + rows, text, flags=re.MULTILINE)  # noqa: B023
     document.write_text(text, encoding="utf-8")
 
 

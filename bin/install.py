@@ -1,7 +1,7 @@
 """Install packages into the environment of this Python, and show the progress.
 
-The arguments are those of `pip install`. On a terminal, one line changes while it
-works. What pip said is shown if it fails.
+The arguments are those of `pip install`. On a terminal, it shows its progress in one line.
+If pip fails, it prints pip's output.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> int:
     started = time.monotonic()
     _install_pip()
     pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
-    # Bytecode is made when a module is first imported; most of them never are.
+    # Python compiles a module when it is first imported. Most modules never are.
     pip += ["--no-compile", "--progress-bar=off", *sys.argv[1:]]
     process = subprocess.Popen(
         pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -42,16 +42,19 @@ def main() -> int:
 
 
 def _install_pip() -> None:
-    """Unpack Python's bundled pip, in four seconds less than `python -m venv` takes."""
+    """Unpack the pip that is bundled with Python.
+
+    This is four seconds faster than `python -m venv`.
+    """
     if importlib.util.find_spec("pip"):
         return
     try:
-        import ensurepip  # noqa: PLC0415 -- a package of its own on Debian
+        import ensurepip  # noqa: PLC0415 -- Debian installs it separately
     except ImportError:
         sys.exit("Python lacks ensurepip. On Debian and Ubuntu: apt install python3-venv")
-    # Distributions have the wheel in a folder of their own.
-    carried = sysconfig.get_config_var("WHEEL_PKG_DIR")
-    folder = Path(carried) if carried else Path(ensurepip.__file__).parent / "_bundled"
+    # Some Linux distributions keep the wheel in a separate folder.
+    wheel_folder = sysconfig.get_config_var("WHEEL_PKG_DIR")
+    folder = Path(wheel_folder) if wheel_folder else Path(ensurepip.__file__).parent / "_bundled"
     wheels = sorted(folder.glob("pip-*.whl"))
     if wheels:
         with zipfile.ZipFile(wheels[-1]) as wheel:

@@ -3,7 +3,7 @@
     at=INFO msg=request method=GET path=/api/days status=200 bytes=612 ms=0.4 …
     12:04:31  GET     200     0.4 ms  /api/days
 
-A line that is not logfmt, such as a traceback of the start, stays as it is.
+A line that is not logfmt, such as a traceback at start-up, stays as it is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 _FIELD = re.compile(r'(?:^|\s)(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 
-# What gunicorn says at each start and stop, and bin/dev says itself.
+# gunicorn's messages at each start and stop. They are hidden, because bin/dev prints its own.
 _ROUTINE = re.compile(
     "Starting gunicorn|Listening at|Using worker|Booting worker|Handling signal|Worker exiting"
     "|Shutting down"
@@ -24,7 +24,7 @@ DIM, RED, GREEN, YELLOW, CYAN = "2", "31", "32", "33", "36"
 
 
 def render(line: str, *, colour: bool) -> str:
-    """Return one line of the log in readable form, with the time; empty if it is routine."""
+    """Return one line of the log in readable form, with the time. Empty if it is hidden."""
     fields = parse(line)
     if not {"at", "msg"} <= fields.keys():
         return line

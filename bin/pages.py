@@ -1,6 +1,6 @@
 """Serve the pages for development: the example client and the API reference.
 
-    /            examples/client, which gets the address of the API from `?api=`
+    /            examples/client, which reads the address of the API from `?api=`
     /reference/  docs/openapi.yaml in Swagger UI, from the package flask-swagger-ui
 
 Nothing is loaded from the network.
@@ -45,10 +45,10 @@ REFERENCE = """\
 
 
 def serve(first_port: int, api: Callable[[], str]) -> str:
-    """Serve the pages in threads of this process, for as long as it lives.
+    """Serve the pages in threads of this process, until it ends.
 
-    Takes the first port to try, and what gives the API's address. Gives the pages'
-    address. Raises `OSError` if none of a hundred ports is free.
+    `api` returns the API's URL. Tries 100 ports from `first_port`. Returns the URL of the
+    pages. Raises `OSError` if no port is free.
     """
     handler = partial(_Handler, api=api)
     for port in range(first_port, first_port + 100):
@@ -98,7 +98,7 @@ class _Handler(SimpleHTTPRequestHandler):
         elif url.path == "/reference/":
             self._respond(REFERENCE, "text/html; charset=utf-8")
         elif url.path == "/reference/openapi.yaml":
-            # "Try it out" asks the server that is running.
+            # Let "Try it out" call the server that bin/dev runs.
             text = OPENAPI.read_text(encoding="utf-8")
             servers = f"servers:\n  - url: {self._api()}\n"
             text = re.sub(r"^servers:\n(?:[ #].*\n)*", servers, text, count=1, flags=re.MULTILINE)
@@ -117,7 +117,7 @@ class _Handler(SimpleHTTPRequestHandler):
             self.directory = kept
 
     def end_headers(self) -> None:
-        """Make browsers revalidate: the files are being worked on."""
+        """Make browsers revalidate: the files change during development."""
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 

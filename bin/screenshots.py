@@ -2,9 +2,9 @@
 
     .venv/bin/python bin/screenshots.py [FOLDER]
 
-FOLDER is docs/images unless you name another. The script starts a PostgreSQL, the server
-and a web server for the page, all of its own, and books the same week every time, so that
-the pictures change only if the page does. It needs requirements-dev.txt and Chromium.
+The default of FOLDER is docs/images. The script starts its own PostgreSQL, API server and
+web server. It books the same week every time, so that the pictures change only if the page
+does. It needs requirements-dev.txt and Chromium.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def take(browser: Browser, url: str, path: Path, **options: Any) -> None:
-    """Write a picture of the page; on a desktop, with a half-finished booking."""
+    """Write a picture of the page. On a desktop, it shows a form that is being filled in."""
     page = browser.new_page(device_scale_factor=1.5, reduced_motion="reduce", **options)
     page.goto(url)
     page.wait_for_selector("#connection[data-state=live]")
@@ -111,7 +111,7 @@ def fill_form(page: Page) -> None:
 
 
 def book_week(api: str, database: str) -> None:
-    """Replace the seed's random interviews by those of `WEEK`."""
+    """Replace the seed's random interviews with those of `WEEK`."""
     with closing(psycopg2.connect(database)) as connection, connection, connection.cursor() as cur:
         cur.execute(SET_INTERVIEWERS)
     days, appointments = send(api, "/api/days"), send(api, "/api/appointments")

@@ -44,7 +44,10 @@ class Server:
         self._log.start()
 
     def wait_until_ready(self) -> bool:
-        """Wait until its workers have started. Returns False if it has ended instead."""
+        """Wait until the workers have started, at most `READY_TIMEOUT` seconds.
+
+        Returns whether gunicorn is still running.
+        """
         deadline = time.monotonic() + READY_TIMEOUT
         while self._process.poll() is None and time.monotonic() < deadline:
             if self._workers_have_started.wait(0.05):
@@ -78,7 +81,7 @@ def is_taken(address: tuple[str, int]) -> bool:
 
 
 def say(text: str) -> None:
-    """Print, and ignore that the terminal may be closed."""
+    """Print a line. Does nothing if the terminal is closed."""
     with suppress(OSError, ValueError):
         print(text, flush=True)
 

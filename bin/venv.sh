@@ -3,8 +3,8 @@
 script=$(readlink -f "$0")
 cd "$(dirname "$script")/.."
 
-# Print the path of a Python that is new enough. A shim (pyenv, asdf) may refuse to run
-# in this folder if the version in .python-version is not installed, so try / as well.
+# Print the path of a Python that is new enough. In this folder, a shim (pyenv, asdf) fails if
+# the version in .python-version is not installed. So try / as well.
 find_python() {
     if [ -n "${PYTHON:-}" ]; then
         set -- "$PYTHON"
@@ -63,8 +63,8 @@ install_requirements() {
     echo "$requirements" >".venv/installed-for-$purpose"
 }
 
-# If root runs this in a user's checkout, for example with sudo, continue as that user, who
-# could otherwise neither read nor delete the files that are made here.
+# If root runs this in a user's checkout, for example with sudo, continue as that user.
+# Otherwise the user could neither read nor delete the files that are created here.
 if [ "$(id -u)" = 0 ] && ! [ -O . ] && [ -z "${STAY_ROOT:-}" ]; then
     python=$(find_python) || exit 1
     exec "$python" bin/as_owner.py "$script" "$@"

@@ -1,9 +1,9 @@
 """Run a command, and stop it when the process that started it has ended.
 
-The watchdog is a process of its own, in a session of its own: no signal of the
-terminal reaches it or the command. Its starter holds the other end of its standard
-input. However the starter dies, SIGKILL included, the system closes that end; the
-command then gets its signal to stop, and SIGKILL if it ignores it.
+The watchdog is a separate process in its own session, so no signal of the terminal reaches
+it or the command. The process that started it holds the other end of its standard input.
+When that process ends, even by SIGKILL, the system closes that end. The watchdog then sends
+the command its signal to stop, and SIGKILL if the command ignores it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
-# Seconds that a command gets to stop, and seconds more for its watchdog.
+# Seconds for a command to stop, and more seconds for its watchdog.
 STOP_TIMEOUT = 10.0
 MARGIN = 2.0
 
@@ -34,9 +34,9 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a command under a watchdog.
 
-    Takes the signal that stops the command, where its output goes, and a folder to
-    delete after its end. The watchdog inherits the files in `keep_open`, the
-    command does not.
+    `stop_signal` stops the command, `output` receives its output, and `folder` is deleted
+    after it ends. The watchdog inherits the file descriptors in `keep_open`; the command does
+    not.
     """
     return subprocess.Popen(
         [sys.executable, "-S", __file__, stop_signal.name, folder, *command],

@@ -172,7 +172,7 @@ def proxy(database_url: str, short_path: Path) -> Iterator[Proxy]:
 
 @pytest.fixture
 def gap(database_url: str, postgres: str) -> Callable[[], Any]:
-    """Disconnect every change listener, and let nobody connect during a `with` block."""
+    """Disconnect every change listener, and refuse connections during a `with` block."""
     name = parse_dsn(database_url)["dbname"]
 
     @contextmanager

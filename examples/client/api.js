@@ -3,7 +3,7 @@
 const STORAGE_KEY = "scheduler-api";
 const TIMEOUT = 30_000; // ms
 
-// The API's address is ?api=… (which is then remembered), or the remembered address, or
+// Returns the API's address: that of ?api=… (which is then remembered), or the remembered one, or
 // port 8001 of the host that serves this page.
 export function findBase() {
   const given = new URLSearchParams(location.search).get("api")?.trim();
@@ -57,7 +57,7 @@ export class ApiError extends Error {
     this.requestId = headers.get("X-Request-ID");
   }
 
-  // Whether the server cannot be reached, or cannot reach its database. Both can pass.
+  // Whether the server, or its database, cannot be reached. Both are usually temporary.
   get isOutage() {
     return [0, 502, 503, 504].includes(this.status);
   }
@@ -94,8 +94,8 @@ export function createApi(base) {
     }
   }
 
-  // A PUT never comes from a cache. But without "force-cache", a request with an If-… header
-  // bypasses the browser's cache of preflights too, and costs one more round trip.
+  // With an If-… header, fetch uses the cache mode "no-store", which also bypasses the preflight
+  // cache and costs a round trip. "force-cache" prevents that; a PUT is never served from a cache.
   const put = (id, interview, headers) =>
     send("PUT", `/api/appointments/${id}`, { body: { interview }, headers, cache: "force-cache" });
 
@@ -111,7 +111,7 @@ export function createApi(base) {
   };
 }
 
-// The browser does not tell scripts why a request failed, so name the likely causes.
+// A browser does not reveal to scripts why a request failed, so name the likely causes.
 function explainNoResponse(base, error) {
   if (error.name === "TimeoutError") return `No response from ${base} within 30 seconds.`;
   if (location.protocol === "https:" && base.startsWith("http:")) {

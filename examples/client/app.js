@@ -23,11 +23,11 @@ const RECOVERY_INTERVAL = 5; // s, if the server does not say
 
 const { base, error: baseError } = findBase();
 const api = createApi(base);
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 
 let currentDayId = null;
-// What an appointment shows instead of its interview, by id: { mode, … }.
-const cards = new Map();
+// What an appointment shows instead of its interview, by id: { mode, original, draft, … }.
+const overlays = new Map();
 // How many updates an appointment has received, to see whether one came during a request.
 const updateCounts = new Map();
 
@@ -56,24 +56,24 @@ async function reload({ isRequested = false } = {}) {
   } finally {
     updatesDuringReads.delete(updates);
   }
-  at("problem").replaceChildren();
-  for (const id of cards.keys()) {
-    settleCard(id);
-    leaveError(id, number);
+  byId("problem").replaceChildren();
+  for (const id of overlays.keys()) {
+    removeObsoleteOverlay(id);
+    dropError(id, number);
   }
   renderAll();
 }
 
 function showUnreadWeek(problem, isRequested) {
-  const panel = at("problem");
-  // Every new connection reads the week again. Repeating the same alert would only disturb.
+  const panel = byId("problem");
+  // Every new connection reads the week again. Repeating the same alert would only distract.
   if (panel.hasChildNodes() && !isRequested) return;
   async function readAgain({ target }) {
     target.textContent = "Loading…";
-    live.hurry();
+    live.checkNow();
     try {
       await reload({ isRequested: true });
-      at("day-name").focus();
+      byId("day-name").focus();
     } catch {
       panel.querySelector("button").focus();
     }
@@ -85,7 +85,7 @@ function showUnreadWeek(problem, isRequested) {
       button("Change server", "server", openSettings),
     ]),
   );
-  at("empty").textContent = "";
+  byId("empty").textContent = "";
 }
 
 // While an error is on the screen, tries to read the lists until that works.
@@ -95,19 +95,19 @@ function awaitRecovery({ retryAfter }) {
   clearTimeout(recoveryTimer);
   const seconds = Number(retryAfter) || RECOVERY_INTERVAL;
   recoveryTimer = setTimeout(() => {
-    const hasError = [...cards.values()].some(({ mode }) => mode === "error");
+    const hasError = [...overlays.values()].some(({ mode }) => mode === "error");
     if (hasError || !week.days) reload().catch(() => {});
   }, seconds * 1000);
 }
 
-// The server responds again, so an error from before is no longer true. A form comes back
-// with everything that was typed.
-function leaveError(id, readNumber) {
-  const card = cards.get(id);
-  if (card?.mode !== "error" || readNumber <= card.readsStarted) return;
+// Removes an error that is older than this read: the server responds again. If a form failed, it
+// returns with everything that was typed.
+function dropError(id, readNumber) {
+  const overlay = overlays.get(id);
+  if (overlay?.mode !== "error" || readNumber <= overlay.readsStarted) return;
   const notice = "The server is available again. This interview is not saved yet.";
-  turn(id, card.form && { ...card.form, notice });
-  announce(card.form ? notice : "The server is available again.");
+  setOverlay(id, overlay.form && { ...overlay.form, notice });
+  announce(overlay.form ? notice : "The server is available again.");
 }
 
 // Drawing
@@ -119,52 +119,53 @@ function renderAll() {
   const isOther = day?.id !== currentDayId;
   currentDayId = day?.id ?? null;
   document.title = day ? `${day.name} · ${TITLE}` : TITLE;
-  at("day-name").textContent = day?.name ?? "";
+  byId("day-name").textContent = day?.name ?? "";
   const ids = day ? appointmentsOf(day).map(({ id }) => id) : [];
   const emptyText = day ? "There are no appointments on this day." : "The week is empty.";
-  at("empty").textContent = ids.length ? "" : emptyText;
+  byId("empty").textContent = ids.length ? "" : emptyText;
   renderDays();
   if (isOther) {
-    const current = at("days").querySelector("[aria-current]");
+    const current = byId("days").querySelector("[aria-current]");
     current?.scrollIntoView({ block: "nearest", inline: "center" });
   }
-  const shown = [...at("appointments").children].map((item) => Number(item.dataset.appointment));
-  if (isOther || ids.join() !== shown.join()) at("appointments").replaceChildren(...ids.map(draw));
-  else ids.forEach(refresh);
+  const shown = [...byId("appointments").children].map((item) => Number(item.dataset.appointment));
+  if (isOther || ids.join() !== shown.join()) {
+    byId("appointments").replaceChildren(...ids.map(draw));
+  } else ids.forEach(refresh);
   return isOther;
 }
 
 function renderDays() {
   const list = dayList(week.days, currentDayId, appointmentsOf);
-  const old = at("days").firstElementChild;
-  if (!old) at("days").append(list);
+  const old = byId("days").firstElementChild;
+  if (!old) byId("days").append(list);
   else if (!old.isEqualNode(list)) replace(old, list);
   showHiddenDays();
 }
 
-// On a phone the days are a strip. Marks the ends at which days are out of sight.
+// On a phone, the days are a strip that scrolls. Marks the ends at which days are hidden.
 function showHiddenDays() {
-  const { scrollLeft, clientWidth, scrollWidth } = at("days");
+  const { scrollLeft, clientWidth, scrollWidth } = byId("days");
   const ends = [scrollLeft > 1 && "start", scrollLeft + clientWidth < scrollWidth - 1 && "end"];
-  at("days").dataset.more = ends.filter(Boolean).join(" ");
+  byId("days").dataset.more = ends.filter(Boolean).join(" ");
 }
 
 function draw(id) {
   const appointment = week.appointments[id];
-  const card = cards.get(id) ?? {};
+  const overlay = overlays.get(id) ?? {};
   return appointmentItem(
     {
       ...appointment,
       interviewer: interviewerOf(appointment.interview?.interviewer),
       choices: choicesFor(id),
-      ...(card.mode === "form" && explainForm(id, card, nextFreeFor(id))),
+      ...(overlay.mode === "form" && explainForm(id, overlay, nextFreeFor(id))),
     },
-    card,
+    overlay,
     act,
   );
 }
 
-const nextFreeFor = (id) => findNextFree(id, (other) => cards.has(other));
+const nextFreeFor = (id) => findNextFree(id, (other) => overlays.has(other));
 
 const itemOf = (id) => document.querySelector(`[data-appointment="${id}"]`);
 
@@ -192,10 +193,10 @@ function refresh(id) {
   } else if (!old.isEqualNode(fresh)) replace(old, fresh);
 }
 
-// Gives an appointment another card, or none, and draws it.
-function turn(id, card) {
-  if (card) cards.set(id, card);
-  else cards.delete(id);
+// Gives an appointment another overlay, or none, and draws it.
+function setOverlay(id, overlay) {
+  if (overlay) overlays.set(id, overlay);
+  else overlays.delete(id);
   const old = itemOf(id);
   if (old && week.appointments[id]) replace(old, draw(id));
 }
@@ -205,38 +206,41 @@ function focusFirst(id) {
 }
 
 function announce(text) {
-  at("announcement").textContent = text;
+  byId("announcement").textContent = text;
 }
 
 // Updates from the server
 
-function change(id, interview) {
+function applyUpdate(id, interview) {
   updateCounts.set(id, (updateCounts.get(id) ?? 0) + 1);
   for (const updates of updatesDuringReads) updates.set(id, interview);
   if (!week.days) return;
   const before = week.appointments[id]?.interview;
   storeInterview(id, interview);
   if (!week.appointments[id] || isSame(before, interview)) return;
-  settleCard(id);
+  removeObsoleteOverlay(id);
   renderDays();
   refresh(id);
-  // The next free appointment that a form offers may be another one now.
-  for (const [other, { mode }] of cards) if (mode === "form") refresh(other);
-  if (cards.get(id)?.mode === "busy") return; // this client's own change, announced when done
+  // Forms that offer the next free appointment may have to offer another one now.
+  for (const [other, { mode }] of overlays) if (mode === "form") refresh(other);
+  if (overlays.get(id)?.mode === "busy") return; // this client's own change, announced when done
   itemOf(id)?.classList.add("changed");
   const name = nameOf(id);
   announce(interview ? `${name}: now ${describe(interview)}.` : `${name}: now free.`);
 }
 
-// Removes a card that the appointment's new state has made pointless.
-function settleCard(id) {
-  const card = cards.get(id);
-  if (!card) return;
+// Removes an overlay that is obsolete in the appointment's new state.
+function removeObsoleteOverlay(id) {
+  const overlay = overlays.get(id);
+  if (!overlay) return;
   const interview = week.appointments[id]?.interview;
-  if (card.mode === "error" && isSame(card.wanted, interview)) {
-    cards.delete(id); // the change was made after all, and only its response was lost
-  } else if (["confirm", "error"].includes(card.mode) && card.of && !isSame(card.of, interview)) {
-    cards.delete(id); // the question was about an interview that no longer exists
+  if (overlay.mode === "error" && isSame(overlay.wanted, interview)) {
+    overlays.delete(id); // the change was made, and only its response was lost
+    return;
+  }
+  const isAboutInterview = ["confirm", "error"].includes(overlay.mode) && overlay.original;
+  if (isAboutInterview && !isSame(overlay.original, interview)) {
+    overlays.delete(id); // it is about an interview that no longer exists
   }
 }
 
@@ -246,68 +250,68 @@ const act = {
   open(id) {
     const { interview } = week.appointments[id];
     const draft = { student: "", interviewer: null, ...interview };
-    turn(id, { mode: "form", of: interview && { ...interview }, draft });
+    setOverlay(id, { mode: "form", original: interview && { ...interview }, draft });
     focusFirst(id);
   },
 
   draft(id, name, value) {
-    const card = cards.get(id);
-    if (card?.mode !== "form") return;
-    card.draft[name] = name === "interviewer" ? Number(value) : value;
-    // The messages were about what was there before.
-    card.errors = { ...card.errors, [name]: "", form: "" };
+    const overlay = overlays.get(id);
+    if (overlay?.mode !== "form") return;
+    overlay.draft[name] = name === "interviewer" ? Number(value) : value;
+    // The messages were about the previous text.
+    overlay.errors = { ...overlay.errors, [name]: "", form: "" };
     refresh(id);
   },
 
   ask(id) {
-    turn(id, { mode: "confirm", of: { ...week.appointments[id].interview } });
+    setOverlay(id, { mode: "confirm", original: { ...week.appointments[id].interview } });
     focusFirst(id);
   },
 
   // Returns from an error to the form that failed.
   close(id) {
-    turn(id, cards.get(id)?.form);
+    setOverlay(id, overlays.get(id)?.form);
   },
 
   again(id) {
-    cards.get(id).repeat();
+    overlays.get(id).repeat();
   },
 
   submit(id) {
-    const card = cards.get(id);
-    if (isTaken(id, card)) return takeNextFree(id, card);
-    const isCancelled = card.of && !week.appointments[id].interview;
-    return save(id, { ...card, of: isCancelled ? null : card.of });
+    const overlay = overlays.get(id);
+    if (isTaken(id, overlay)) return takeNextFree(id, overlay);
+    const isCancelled = overlay.original && !week.appointments[id].interview;
+    return save(id, { ...overlay, original: isCancelled ? null : overlay.original });
   },
 
   async cancel(id) {
-    const { of } = cards.get(id);
+    const { original } = overlays.get(id);
     const before = updateCounts.get(id);
-    turn(id, busyCard("Cancelling…", of));
+    setOverlay(id, busyOverlay("Cancelling…", original));
     try {
       await api.cancel(id);
       if (updateCounts.get(id) === before) storeInterview(id, null);
       done(id, "Cancelled.");
     } catch (problem) {
-      const text = `The interview of ${describe(of)} could not be cancelled.`;
+      const text = `The interview of ${describe(original)} could not be cancelled.`;
       const repeat = () => act.cancel(id);
-      fail(id, { text, problem, of, wanted: null, repeat });
+      fail(id, { text, problem, original, wanted: null, repeat });
     }
   },
 };
 
-async function save(id, { of, draft }, isRepeated = false) {
-  const form = { mode: "form", of, draft };
+async function save(id, { original, draft }, isRepeated = false) {
+  const form = { mode: "form", original, draft };
   const interview = { ...draft };
   const before = updateCounts.get(id);
-  turn(id, busyCard("Saving…", interview));
+  setOverlay(id, busyOverlay("Saving…", interview));
   try {
-    await (of ? api.edit : api.book)(id, interview);
-    // An update that came meanwhile has what is stored, which may be newer than this.
+    await (original ? api.edit : api.book)(id, interview);
+    // An update that arrived meanwhile has the stored interview, which may be newer than this.
     if (updateCounts.get(id) === before) storeInterview(id, interview);
     done(id, `Saved: ${describe(interview)}.`);
   } catch (problem) {
-    if (problem.status === 412) await miss(id, form, isRepeated);
+    if (problem.status === 412) await handleConflict(id, form, isRepeated);
     else if (problem.status === 422) await reject(id, form, problem);
     else failToSave(id, form, problem);
   }
@@ -319,38 +323,38 @@ function failToSave(id, form, problem) {
   fail(id, { text, problem, form, wanted, repeat: () => save(id, form, true) });
 }
 
-function busyCard(text, { student, interviewer: id }) {
+function busyOverlay(text, { student, interviewer: id }) {
   return { mode: "busy", text, student, interviewer: id && interviewerOf(id) };
 }
 
 function done(id, text) {
   renderDays();
-  turn(id, null);
+  setOverlay(id, null);
   announce(text);
 }
 
-function fail(id, card) {
-  cards.set(id, { mode: "error", readsStarted, ...card });
-  settleCard(id);
-  turn(id, cards.get(id));
-  if (card.problem.isOutage) awaitRecovery(card.problem);
+function fail(id, overlay) {
+  overlays.set(id, { mode: "error", readsStarted, ...overlay });
+  removeObsoleteOverlay(id);
+  setOverlay(id, overlays.get(id));
+  if (overlay.problem.isOutage) awaitRecovery(overlay.problem);
 }
 
 // 422: the server has rejected one or more fields.
 async function reject(id, form, problem) {
   const errors = explainErrors(problem, form.draft);
   if (errors.interviewer && form.draft.interviewer) {
-    // The chosen interviewer has left, so the lists here are out of date.
+    // The chosen interviewer has been removed, so the lists are out of date.
     await reload().catch(() => {});
     form.draft.interviewer = null;
   }
-  turn(id, { ...form, errors });
+  setOverlay(id, { ...form, errors });
   announce(Object.values(errors).join(" "));
 }
 
-// 412: the appointment was meant to be free and is booked, or the other way round. The form
-// stays as it is and says so.
-async function miss(id, form, isRepeated) {
+// 412: the appointment should be free and is booked, or should be booked and is free. The form
+// stays open and explains it.
+async function handleConflict(id, form, isRepeated) {
   const before = updateCounts.get(id);
   try {
     const appointments = await api.appointments();
@@ -360,11 +364,12 @@ async function miss(id, form, isRepeated) {
   }
   const stored = week.appointments[id].interview;
   renderDays();
-  // The first attempt had been stored, and only its response was lost.
+  // The first attempt was stored, and only its response was lost.
   if (isRepeated && isSame(stored, form.draft)) return done(id, `Saved: ${describe(stored)}.`);
+  // explainForm shows this notice only if the appointment is free again.
   const notice = "Someone else booked first, but has cancelled. You can save now.";
-  turn(id, { ...form, notice }); // the notice counts only if the appointment is free again
-  announce(explainForm(id, cards.get(id), nextFreeFor(id)).notice);
+  setOverlay(id, { ...form, notice });
+  announce(explainForm(id, overlays.get(id), nextFreeFor(id)).notice);
   const item = itemOf(id);
   if (item?.contains(document.activeElement)) item.querySelector(".actions button").focus();
 }
@@ -375,14 +380,14 @@ function takeNextFree(id, { draft }) {
   if (!next) return;
   const day = dayOf(next.id);
   const { name } = interviewerOf(draft.interviewer);
-  const card = { mode: "form", of: null, draft };
+  const overlay = { mode: "form", original: null, draft };
   if (draft.interviewer && !day.interviewers.includes(draft.interviewer)) {
     const absent = `${name} is not available on ${day.name}. Choose someone else.`;
-    card.draft = { ...draft, interviewer: null };
-    card.errors = { interviewer: absent };
+    overlay.draft = { ...draft, interviewer: null };
+    overlay.errors = { interviewer: absent };
   }
-  turn(id, null);
-  turn(next.id, card);
+  setOverlay(id, null);
+  setOverlay(next.id, overlay);
   if (day.id !== currentDayId) {
     location.hash = `day-${day.id}`;
     renderAll();
@@ -392,32 +397,32 @@ function takeNextFree(id, { draft }) {
 }
 
 function openSettings() {
-  at("settings").open = true;
-  at("api").focus();
+  byId("settings").open = true;
+  byId("api").focus();
 }
 
 // Start-up
 
-at("no-script").remove();
-at("server").textContent = base;
-at("api").value = base;
-at("api-error").textContent = baseError;
+byId("no-script").remove();
+byId("server").textContent = base;
+byId("api").value = base;
+byId("api-error").textContent = baseError;
 
 addEventListener("hashchange", () => {
-  if (week.days && renderAll()) announce(at("day-name").textContent);
+  if (week.days && renderAll()) announce(byId("day-name").textContent);
 });
-at("days").addEventListener("scroll", showHiddenDays, { passive: true });
-new ResizeObserver(showHiddenDays).observe(at("days"));
+byId("days").addEventListener("scroll", showHiddenDays, { passive: true });
+new ResizeObserver(showHiddenDays).observe(byId("days"));
 
 const STATES = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…" };
 const live = follow(base, {
   reload,
-  change,
+  applyUpdate,
   show(name) {
-    at("connection").dataset.state = name;
-    at("connection").textContent = STATES[name];
+    byId("connection").dataset.state = name;
+    byId("connection").textContent = STATES[name];
   },
 });
-// Not only when the WebSocket opens: a proxy may let HTTP through and no WebSockets.
+// Read the lists now, too: if a proxy blocks WebSockets, onopen is never called.
 await reload().catch(() => {});
 if (baseError) openSettings();

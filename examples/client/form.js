@@ -1,12 +1,12 @@
-// What a form says: about fields that the server has rejected, and about what somebody else
-// has done to its appointment meanwhile.
+// A form's messages: about fields that the server has rejected, and about changes that somebody
+// else has made to its appointment meanwhile.
 
 import { dayOf, describe, isSame, nameOf, week } from "./week.js";
 
 const MAX_STUDENT = 255;
 
-// The server has the rules and points to the field that breaks one. Its messages are generic:
-// here each known field has its own instructions.
+// The server checks the rules and points to each invalid field. Its messages are generic, so
+// each known field has its own instructions here.
 const FIELDS = {
   "#/interview/student": {
     name: "student",
@@ -28,7 +28,7 @@ const FIELDS = {
   },
 };
 
-// The messages by field name; `form` has what belongs to no known field.
+// Returns the messages by field name. `form` has those that belong to no known field.
 export function explainErrors(problem, draft) {
   const messages = {};
   const others = [];
@@ -43,27 +43,27 @@ export function explainErrors(problem, draft) {
 }
 
 // Whether somebody else has booked the free appointment that a form was opened for.
-export const isTaken = (id, { of }) => Boolean(!of && week.appointments[id].interview);
+export const isTaken = (id, { original }) => Boolean(!original && week.appointments[id].interview);
 
-// The form's notice, and its main button (if saving can only fail, another one or none).
-// `nextFree` is the next free appointment, or null.
-export function explainForm(id, card, nextFree) {
+// The form's notice, and the label of its main button. If saving would fail, the button offers
+// an alternative or is left out. `nextFree` is the next free appointment, or null.
+export function explainForm(id, overlay, nextFree) {
   const { interview, time } = week.appointments[id];
-  if (isTaken(id, card)) {
+  if (isTaken(id, overlay)) {
     const notice = `Someone else booked first. ${time} is now booked: ${describe(interview)}.`;
     return nextFree
       ? { notice, submitLabel: `Take ${nameOf(nextFree.id, dayOf(id))} instead` }
       : { notice: `${notice} No appointments are free this week.` };
   }
-  if (card.of && !interview) {
+  if (overlay.original && !interview) {
     const notice = `Someone else has just cancelled this interview. ${time} is free now.`;
     return { notice, submitLabel: "Book it again" };
   }
-  if (card.of && !isSame(card.of, interview)) {
+  if (overlay.original && !isSame(overlay.original, interview)) {
     const notice =
       `Someone else has just changed this to ${describe(interview)}. ` +
       "Saving will overwrite it.";
     return { notice, submitLabel: "Save" };
   }
-  return { notice: card.notice, submitLabel: "Save" };
+  return { notice: overlay.notice, submitLabel: "Save" };
 }

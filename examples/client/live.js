@@ -5,9 +5,9 @@ const LONGEST_WAIT = 30_000;
 const PING_INTERVAL = 25_000;
 const PONG_TIMEOUT = 10_000;
 
-// `reload` reads the lists, `change` receives one appointment's update, and `show` receives
+// `reload` reads the lists, `applyUpdate` receives one appointment's update, and `show` receives
 // the state of the connection.
-export function follow(base, { reload, change, show }) {
+export function follow(base, { reload, applyUpdate, show }) {
   const url = `${base.replace(/^http/, "ws")}/`;
   let socket = null;
   let attempts = 0;
@@ -15,32 +15,32 @@ export function follow(base, { reload, change, show }) {
 
   function connect() {
     clearTimeout(retryTimer);
-    let opened;
+    let created;
     try {
-      opened = socket = new WebSocket(url);
+      created = socket = new WebSocket(url);
     } catch {
       // An https page must not use ws:, except to its own machine.
       lose();
       return;
     }
-    opened.onopen = async () => {
+    created.onopen = async () => {
       // Changes made while the socket was closed are not sent again, so read the lists first.
       try {
         await reload();
       } catch {
-        if (opened === socket) lose();
+        if (created === socket) lose();
         return;
       }
-      if (opened !== socket) return;
+      if (created !== socket) return;
       show("live");
       ping();
       pingTimer = setInterval(ping, PING_INTERVAL);
     };
-    opened.onmessage = ({ data }) => {
-      if (opened === socket) receive(data);
+    created.onmessage = ({ data }) => {
+      if (created === socket) receive(data);
     };
-    opened.onclose = () => {
-      if (opened === socket) lose();
+    created.onclose = () => {
+      if (created === socket) lose();
     };
   }
 
@@ -48,14 +48,15 @@ export function follow(base, { reload, change, show }) {
     const message = JSON.parse(data);
     if (message === "pong") {
       clearTimeout(pongTimer);
-      // Not in onopen: a server that accepts and then hangs up at once still needs the pauses.
+      // Not in onopen: if the server accepts and immediately closes, the waits must keep growing.
       attempts = 0;
     } else if (message.type === "SET_INTERVIEW") {
-      change(message.id, message.interview);
+      applyUpdate(message.id, message.interview);
     }
   }
 
-  // After sleep or a change of network a dead connection can look alive. A pong proves that it is.
+  // After sleep or a network change, a dead connection can look open. Only a pong proves that it
+  // works.
   function ping() {
     socket.send("ping");
     clearTimeout(pongTimer);
@@ -74,16 +75,16 @@ export function follow(base, { reload, change, show }) {
     retryTimer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
   }
 
-  // Checks the connection now, because somebody is looking or the network has returned.
-  function hurry() {
+  // Checks the connection now: the page has become visible, or the network has returned.
+  function checkNow() {
     if (!socket) connect();
     else if (socket.readyState === WebSocket.OPEN) ping();
   }
 
-  addEventListener("online", hurry);
+  addEventListener("online", checkNow);
   document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") hurry();
+    if (document.visibilityState === "visible") checkNow();
   });
   connect();
-  return { hurry };
+  return { checkNow };
 }

@@ -13,7 +13,8 @@ export function h(tag, attributes, ...children) {
   return element;
 }
 
-// `key` finds a button again after its card has been drawn again; `first` receives the focus.
+// `key` finds a button again after its appointment has been drawn again. `first` receives the
+// focus.
 export function button(label, key, onclick, { primary, danger, quiet, first, name } = {}) {
   return h(
     "button",
@@ -99,10 +100,11 @@ function people(student, interviewer) {
 
 // The appointments
 
-// `appointment` is { id, time, interview, interviewer, choices, … }. `card` is what it shows
-// instead of its interview: { mode, … }.
-export function appointmentItem(appointment, card, act) {
-  const draw = { form, confirm, busy, error }[card.mode] ?? (appointment.interview ? booked : free);
+// `appointment` is { id, time, interview, interviewer, choices, … }. `overlay` is what it shows
+// instead of its interview: { mode, original, draft, … }.
+export function appointmentItem(appointment, overlay, act) {
+  const withoutOverlay = appointment.interview ? booked : free;
+  const draw = { form, confirm, busy, error }[overlay.mode] ?? withoutOverlay;
   return h(
     "li",
     {
@@ -113,11 +115,11 @@ export function appointmentItem(appointment, card, act) {
       tabindex: "-1", // receives the focus if nothing inside can
     },
     h("h3", { class: "time" }, appointment.time),
-    h("div", { class: "card" }, draw(appointment, card, act)),
+    h("div", { class: "card" }, draw(appointment, overlay, act)),
   );
 }
 
-function free({ id, time }, card, act) {
+function free({ id, time }, overlay, act) {
   return [
     h("p", { class: "free" }, "Free"),
     h(
@@ -128,7 +130,7 @@ function free({ id, time }, card, act) {
   ];
 }
 
-function booked({ id, time, interview, interviewer }, card, act) {
+function booked({ id, time, interview, interviewer }, overlay, act) {
   const [edit, cancel] = ["Edit", "Cancel"].map((verb) => `${verb} ${interview.student}, ${time}`);
   return [
     people(interview.student, interviewer),
@@ -149,7 +151,7 @@ function busy(appointment, { text, student, interviewer }) {
   ];
 }
 
-function confirm({ id, interview, interviewer }, card, act) {
+function confirm({ id, interview, interviewer }, overlay, act) {
   return h(
     "div",
     { class: "question", onkeydown: onEscape(() => act.close(id)) },
@@ -195,9 +197,9 @@ function onEscape(action) {
 
 // The form
 
-function form(appointment, card, act) {
+function form(appointment, overlay, act) {
   const { id, choices, notice, submitLabel } = appointment;
-  const { draft, errors = {} } = card;
+  const { draft, errors = {} } = overlay;
   const ids = { student: `student-${id}`, interviewer: `interviewer-${id}` };
 
   return h(

@@ -32,7 +32,7 @@ export const describe = ({ student, interviewer: id }) =>
 export const isSame = (one, other) =>
   one?.student === other?.student && one?.interviewer === other?.interviewer;
 
-// The interviewers of the day, and the current one even if they are not on that list any more.
+// The interviewers of the day, and the current one even if they are not on that list now.
 export function choicesFor(id) {
   const ids = new Set(dayOf(id).interviewers);
   const current = week.appointments[id].interview?.interviewer;
@@ -40,7 +40,7 @@ export function choicesFor(id) {
   return [...ids].map(interviewerOf);
 }
 
-// The next free appointment of the week. After the last one, the search goes on at the first.
+// The next free appointment of the week. After the last one, the search continues with the first.
 export function findNextFree(id, isExcluded) {
   const all = week.days.flatMap(appointmentsOf);
   const index = all.findIndex((each) => each.id === id);

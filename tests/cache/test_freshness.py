@@ -1,4 +1,4 @@
-"""A change made elsewhere, and a reset, become visible in every worker in time."""
+"""A change made elsewhere becomes visible in every worker within a second, a reset at once."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def test_while_the_listener_is_down_reads_are_correct(
         response = wait_for(lambda: _ok(ask(server, "GET", "/api/appointments")))
         return response.json["1"]["interview"]["student"]
 
-    with Threads() as threads:  # opens connections in both workers: during the gap, none can be
+    # Open connections in both workers: during the gap, none can be opened.
+    with Threads() as threads:
         for _ in range(24):
             threads.start(ask, server, "PUT", "/api/appointments/2", booking("Bob"))
     with gap():

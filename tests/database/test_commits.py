@@ -143,7 +143,7 @@ def test_a_write_that_is_given_up_abandons_its_commit(
 
 
 class Killed(BaseException):
-    """As gevent kills a greenlet: no `except Exception` stops it."""
+    """Like gevent's GreenletExit: no `except Exception` catches it."""
 
 
 def test_a_killed_write_abandons_its_commit(

@@ -1,4 +1,4 @@
-"""A failover: the primary dies and its synchronous standby is promoted.
+"""A failover: the primary fails and its synchronous standby is promoted.
 
 `DATABASE_URL` names both hosts, with `target_session_attrs=read-write`.
 """
@@ -32,7 +32,7 @@ from tests.support.waiting import wait_for
 tools.embedded_postgres_program("postgres")
 
 
-# Seconds after a promotion from which on every request succeeds.
+# Seconds. Requests that are sent this long after a promotion succeed.
 GOOD_AFTER = 2.0
 
 
@@ -138,7 +138,7 @@ def test_a_failover_loses_no_booking_that_got_204(
                 threads.start(work, server, appointment, threads)
             wait_for(lambda: len(responses) > 50)
             stack.enter_context(accident(pair.primary))
-            time.sleep(1)  # Nobody notices a failure sooner.
+            time.sleep(1)  # detecting a failure takes longer
             pair.standby.control("promote")
             good_from = time.monotonic() + GOOD_AFTER
             wait_for(lambda: len(late) > 50)

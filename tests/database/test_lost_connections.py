@@ -37,7 +37,7 @@ def test_no_request_fails_when_backends_are_killed(
     with Threads() as killing:
 
         def kill() -> None:
-            # A new connection has to live long enough for a statement, on a busy machine too.
+            # A new connection has to live long enough for a statement, even on a busy machine.
             started = time.monotonic()
             with connected(database_url) as run:
                 run(KILL)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import time
+import shutil
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.database import schema
 from app.database.connection import DatabaseConnection
 from tests.support.database import Sql
-from tests.support.pace import is_within
-from tests.support.project import RELEASE, Run, assert_failed
+from tests.support.pace import within
 from tests.support.tables import (
     ENVIRONMENTS,
     INDEXES,
@@ -116,17 +118,29 @@ def test_an_empty_database_of_the_node_server_is_seeded(
 
 
 def test_prepare_of_a_busy_database_gives_up_rather_than_block_others(
-    sql: Sql, run_command: Run, other: DatabaseConnection
+    sql: Sql,
+    app_of: Callable[[str], Flask],
+    other: DatabaseConnection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    files = shutil.copytree(schema.SCHEMA, tmp_path / "schema")
+    create = (files / "create.sql").read_text(encoding="utf-8")
+    assert "lock_timeout = '10s'" in create
+    # A shorter wait proves the same.
+    (files / "create.sql").write_text(create.replace("'10s'", "'1s'"), encoding="utf-8")
+    monkeypatch.setattr(schema, "SCHEMA", files)
     sql(NODE_TABLES + NODE_ROWS)
     before = rows(sql)
     with other.cursor() as cursor:
         cursor.execute("UPDATE interviews SET student = 'Eve'")
-    started = time.monotonic()
-    finished = run_command(RELEASE)
-    assert is_within(time.monotonic() - started, 25)
-    assert_failed(finished)
+    prepare = partial(app_of("test").test_cli_runner().invoke, args=["db", "prepare"])
+    with within(1 + 5):
+        result = prepare()
+    assert result.exit_code == 1
+    assert result.output.startswith("The database could not be prepared: ")
+    assert "lock timeout" in result.output
     other.rollback()
     assert rows(sql) == before
-    assert run_command(RELEASE).returncode == 0
+    assert prepare().exit_code == 0
     assert additions(sql) == (TRIGGERS, INDEXES)

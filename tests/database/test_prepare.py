@@ -1,4 +1,4 @@
-"""`flask db prepare` and create.sql: make what is missing, keep what there is."""
+"""`flask db prepare` and create.sql create what is missing and keep all data."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_a_seed_that_fails_leaves_nothing_of_prepare(
         "SELECT * FROM days FOR UPDATE",
     ],
 )
-def test_prepare_waits_for_nobody_if_nothing_is_missing(
+def test_prepare_waits_for_no_lock_if_nothing_is_missing(
     sql: Sql, prepare: Callable[[str], None], other: DatabaseConnection, statement: str
 ) -> None:
     prepare("test")

@@ -101,7 +101,8 @@ def test_what_bin_dev_installs_is_pinned_and_listed_first() -> None:
     packages = match[1].split()
     pinned = (ROOT / "requirements-dev.txt").read_text()
     assert all(f"\n{package}==" in f"\n{pinned}" for package in packages)
-    listed = (ROOT / "requirements-dev.in").read_text().split("installs these three only.\n")[1]
+    required = (ROOT / "requirements-dev.in").read_text()
+    listed = required.split("installs only these three packages from this file.\n")[1]
     assert listed.splitlines()[:3] == packages
 
 

@@ -85,7 +85,7 @@ _fingerprints: dict[str, object] = {}
 def reseed(app: Flask) -> None:
     """Seed the database again, and invalidate the cache.
 
-    The tables are dropped and created only if they have changed: that takes long.
+    This drops and creates the tables only if their definition has changed: that takes long.
     """
     database = app.config["DATABASE"]
     with connected("", **database) as sql:

@@ -73,7 +73,7 @@ def is_linearizable(history: list[Operation], state: State = None) -> bool:
             ways.pop()
             continue
         if place.first == len(known):
-            # What is left may never have happened.
+            # The writes that are left may never have been executed.
             return True
         before = tried[place.first, place.done, place.state]
         # Skip this place if it was reached before with a subset of these carried out.
@@ -89,7 +89,7 @@ def _next_places(place: Place, known: list[Operation], unknown: list[Operation])
     for index in possible:
         changes_nothing = known[index].kind in READS or known[index].outcome == 412
         if changes_nothing and after[index]:
-            # Doing it now rules nothing out.
+            # Ordering it now rules nothing out.
             yield _with_done(place, index, place.state)
             return
     for index in possible:

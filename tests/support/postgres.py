@@ -36,7 +36,7 @@ def _new_data() -> Path:
 
 
 class Postgres:
-    """A PostgreSQL of a test's own, with its data and its socket in one folder."""
+    """Its data and its socket are in one folder."""
 
     def __init__(self, folder: Path) -> None:
         tools.embedded_postgres_program("postgres")
