@@ -63,15 +63,21 @@ logconfig_dict = LOGGING
 
 
 def on_starting(server: Any) -> None:
-    """Refuse options of gunicorn that this server does not support."""
+    """Refuse options of gunicorn that would fail later or unnoticed."""
     if server.cfg.is_ssl:
         sys.exit("Not started: the server has no TLS; put a proxy in front of it.")
     if server.cfg.preload_app:
-        # gevent must patch a worker before the application is loaded.
+        # gevent must patch a worker before `create_app` runs.
         sys.exit("Not started: the server cannot preload the application; omit --preload.")
     if server.cfg.max_requests:
         # The fast path does not count its requests.
         sys.exit("Not started: the server does not count requests; omit --max-requests.")
+    if server.cfg.reload:
+        # The imports above load the code before the workers are forked.
+        sys.exit("Not started: the server does not load changed code; omit --reload.")
+    if server.cfg.proxy_protocol != "off":
+        # The fast path does not read the address that a proxy sends.
+        sys.exit("Not started: the server ignores the PROXY protocol; omit --proxy-protocol.")
 
 
 def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:

@@ -61,8 +61,11 @@ SETTINGS = (
     Setting("CORS_ORIGINS", "*", origins, "origins whose pages may call the API, comma-separated"),
     Setting("SAVE_DELAY", "0", seconds, "seconds to delay the response to each successful write"),
     Setting("TEST_ERROR", "", switch, "true: every PUT and DELETE gets a 500"),
-    Setting("DB_POOL_SIZE", "3", integer(1, 100), "maximum database connections of a worker"),
+    Setting("DB_POOL_SIZE", "3", integer(1, 100), "maximum connections of a worker's pool"),
 )
+
+# The values of libpq's `sslmode` that verify the server's certificate.
+VERIFYING_MODES = {"verify-ca", "verify-full"}
 
 _LIBPQ_NAMES = {
     "PGHOST": "host",
@@ -115,7 +118,8 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 def _quoted(text: str) -> str:
     """Return a value as one short, quoted line without a password."""
-    without_password = re.sub(r"//[^/@]*@", "//…@", text)
+    # The password of a URL may contain slashes and @.
+    without_password = re.sub(r"//.*@", "//…@", text, flags=re.DOTALL)
     shortened = without_password[:60] + ("…" if len(without_password) > 60 else "")
     return json.dumps(shortened, ensure_ascii=False)
 
@@ -127,7 +131,7 @@ def _connect_arguments(settings: Mapping[str, Any], *, on_heroku: bool) -> dict[
         arguments = {
             keyword: settings[name] for name, keyword in _LIBPQ_NAMES.items() if settings[name]
         }
-    if on_heroku:
+    if on_heroku and parse_dsn(arguments.get("dsn", "")).get("sslmode") not in VERIFYING_MODES:
         # Heroku Postgres requires TLS. Its certificates are self-signed: no CA verifies them.
         arguments["sslmode"] = "require"
     return arguments

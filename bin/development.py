@@ -153,9 +153,9 @@ def _app_env() -> str:
 
 
 def _say_where_the_database_is(settings: dict[str, Any]) -> None:
-    where = hosts.address(settings["DATABASE"])
+    where = hosts.location(settings["DATABASE"])
     source = _database_setting_source(settings)
-    say(f"Using the database {where.database} on {where.host}: {source}.")
+    say(f"Using the database {where.database} on {where.server}: {source}.")
     if hosts.is_remote(settings["DATABASE"]):
         say("It is not on this machine or a private network: debug/reset is refused.")
 

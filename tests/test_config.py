@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import psycopg2
 import pytest
@@ -242,8 +243,10 @@ def test_a_blank_part_counts_as_unset(name: str) -> None:
         ({"DATABASE_URL": URL}, {"dsn": URL, "sslmode": "require"}),
         (PARTS, {**KEYWORDS, "sslmode": "require"}),
         ({}, {"sslmode": "require"}),
+        ({"DATABASE_URL": f"{URL}?sslmode=disable"}, {"dsn": ANY, "sslmode": "require"}),
+        ({"DATABASE_URL": f"{URL}?sslmode=verify-full"}, {"dsn": f"{URL}?sslmode=verify-full"}),
     ],
-    ids=["url", "parts", "nothing"],
+    ids=["url", "parts", "nothing", "not encrypted", "verified"],
 )
 def test_on_heroku_connections_are_encrypted(
     environ: Mapping[str, str], expected: dict[str, Any]

@@ -38,8 +38,9 @@ def test_it_says_what_is_accepted_and_what_was_there(name: str, text: str, messa
         ("a\tb\nc", r'"a\tb\nc"'),
         ("9" * 5000, f'"{"9" * 60}…"'),
         ("https://ada:secret@a.example", '"https://…@a.example"'),
+        ("https://ada:se/cr@et@a.example", '"https://…@a.example"'),
     ],
-    ids=["quote", "line break", "long", "password"],
+    ids=["quote", "line break", "long", "password", "password with / and @"],
 )
 def test_the_value_is_one_short_line_without_a_password(text: str, shown: str) -> None:
     with pytest.raises(ConfigError) as refused:

@@ -2,7 +2,7 @@
 
 Each worker process has two counters in shared memory: commits begun and commits
 finished. The *begun* counters of all workers together are the version. Two rules make
-cached responses linearizable on one machine:
+cached responses linearizable among the workers of one gunicorn:
 
 - A worker counts a commit as begun before it sends `COMMIT`. So the version changes
   before the new data becomes visible.
@@ -111,4 +111,4 @@ def record_change(transaction_id: int | None = None) -> None:
 
 def forget_transactions() -> None:
     """Forget all transactions: another PostgreSQL server may use the same ids."""
-    _transactions[:] = memoryview(bytes(_REMEMBERED * _WORD)).cast("Q")
+    _memory[_TRANSACTIONS] = bytes(_REMEMBERED * _WORD)

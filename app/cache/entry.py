@@ -50,7 +50,7 @@ class CacheEntry:
         return None
 
     def refresh(self, call: Call) -> CachedResponse | Representation | None:
-        """Return the result of a refresh that starts from now on, or None after a timeout.
+        """Return the result of a refresh that starts after this call, or None after a timeout.
 
         A running refresh is not shared: its result may be older than a write that the client
         has seen. All requests that arrive while it runs share the next one.

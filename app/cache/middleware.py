@@ -1,9 +1,9 @@
 """WSGI middleware that serves the lists from cached responses.
 
-Guarantees: on one machine, a read by any worker sees every write whose response was
-sent before the read began, and never goes back in time (`app.cache.data_version`
-explains why). A change made elsewhere becomes visible when its notification arrives,
-after `entry.MAX_AGE` at the latest.
+Guarantees: a read by any worker sees every write by any worker whose response was sent
+before the read began, and never goes back in time (`app.cache.data_version` explains why).
+A change made elsewhere becomes visible when its notification arrives, after
+`entry.MAX_AGE` at the latest. Until then, two workers may disagree about it.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ class ChangeListener:
     def _compare(self, connection: DatabaseConnection) -> int:
         """Find and pass on changes of interviews without a notification. Returns their number.
 
-        They are fetched before the cache is invalidated, and then broadcast. So if a WebSocket
-        opens too late for the broadcast, the client's next read contains them.
+        The order is: fetch the interviews, invalidate the cache, broadcast. So if a WebSocket
+        opens after the broadcast, its client gets the changes from its next read.
         """
         stored = interviews.fetch(connection)
         changes = notifications.receive_all(connection)
@@ -153,11 +153,11 @@ class ChangeListener:
             )
 
     def _log_listening(self, connection: DatabaseConnection) -> None:
-        where = hosts.address(self._database)
+        where = hosts.location(self._database)
         version = connection.info.parameter_status("server_version")
         log.info(
             "listening for changes",
-            extra={"host": where.host, "database": where.database, "postgres": version},
+            extra={"host": where.server, "database": where.database, "postgres": version},
         )
         self._last_problem = ""
 
@@ -165,5 +165,5 @@ class ChangeListener:
         """Log a problem once, not at every attempt to connect."""
         if problem != self._last_problem:
             self._last_problem = problem
-            where = hosts.address(self._database)
-            log.warning("not listening for changes", extra={"error": problem, "host": where.host})
+            where = hosts.location(self._database)
+            log.warning("not listening for changes", extra={"error": problem, "host": where.server})

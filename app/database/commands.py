@@ -27,7 +27,7 @@ def init_app(app: Flask) -> None:
 def prepare() -> None:
     """Create what is missing. Seed the tables if all are empty. Keeps all data."""
     settings = current_app.config
-    where = hosts.address(settings["DATABASE"])
+    where = hosts.location(settings["DATABASE"])
     try:
         schema.prepare()
     except psycopg2.Error as error:
@@ -35,8 +35,8 @@ def prepare() -> None:
         if unreachable and not hosts.is_configured(settings["DATABASE"]):
             click.echo("No database is configured yet (DATABASE_URL and PG* are unset).")
             return
-        sys.exit(f"The database could not be prepared: {where.host}: {str(error).strip()}")
-    click.echo(f"Prepared {where.database} on {where.host} for {settings['APP_ENV']}.")
+        sys.exit(f"The database could not be prepared: {where.server}: {str(error).strip()}")
+    click.echo(f"Prepared {where.database} on {where.server} for {settings['APP_ENV']}.")
 
 
 @cli.command("reset")

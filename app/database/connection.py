@@ -26,9 +26,9 @@ CONNECT_TIMEOUT = 2.0
 STATEMENT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 2.5
 
-# PgBouncer refuses these settings as connection options. If this machine or the network
-# fails, PostgreSQL ends the connection and its transaction, so that no lock remains. The
-# TCP settings have no effect on a Unix socket.
+# These are statements, because PgBouncer refuses such settings as connection options. If this
+# machine or the network fails, PostgreSQL ends the connection and its transaction, so that no
+# lock remains. The TCP settings have no effect on a Unix socket.
 CONFIGURE = """
     SET statement_timeout = %(statement)s;
     SET idle_in_transaction_session_timeout = %(transaction)s;

@@ -22,18 +22,18 @@ LOCAL_NETWORKS = [
 ]
 
 
-class Address(NamedTuple):
+class Location(NamedTuple):
     """The host, with its port, and the name of a database, for log lines and messages."""
 
-    host: str
+    server: str
     database: str
 
 
-def address(database: Mapping[str, Any]) -> Address:
-    """Return the address of a database."""
+def location(database: Mapping[str, Any]) -> Location:
+    """Return the location of a database."""
     parts = _parts(database)
-    host = f"{parts.get('host', 'libpq default')}:{parts.get('port', 5432)}"
-    return Address(host, str(parts.get("dbname", parts.get("user", ""))))
+    server = f"{parts.get('host') or 'libpq default'}:{parts.get('port') or 5432}"
+    return Location(server, str(parts.get("dbname", parts.get("user", ""))))
 
 
 def is_configured(database: Mapping[str, Any]) -> bool:
@@ -113,7 +113,7 @@ def _is_remote_host(host: str) -> bool:
 
 
 def _is_unix_socket(host: str) -> bool:
-    """Return whether a host is the path of a Unix socket, or starts with Linux's abstract `@`."""
+    """Return whether a host is a Unix socket: a path, or an abstract name with an `@` (Linux)."""
     return host.startswith(("/", "@"))
 
 

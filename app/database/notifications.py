@@ -15,7 +15,7 @@ from app.database.connection import REPLY_TIMEOUT, DatabaseConnection
 CHANNEL = "scheduler_changes"
 # Identifies the listener's connection in pg_stat_activity.
 APPLICATION_NAME = "scheduler-api listener"
-# Notifications to receive before they are passed on.
+# With this many notifications, the listener stops receiving and passes them on.
 MAX_PAYLOADS = 1000
 # Notifications to parse before other threads may run.
 BATCH_SIZE = 100

@@ -35,7 +35,7 @@ class DatabasePool:
 
     def __init__(self, database: Mapping[str, Any], size: int) -> None:
         self._database = database
-        self._free = FairSemaphore(size)
+        self._slots = FairSemaphore(size)
         self._idle: list[DatabaseConnection] = []
 
     def run(
@@ -71,13 +71,13 @@ class DatabasePool:
     @contextmanager
     def _admitted(self, has_priority: bool) -> Iterator[None]:
         try:
-            self._free.acquire(time.monotonic() + WAIT_TIMEOUT, has_priority=has_priority)
+            self._slots.acquire(time.monotonic() + WAIT_TIMEOUT, has_priority=has_priority)
         except TimeoutError:
             raise DatabaseUnavailable("all connections of this worker are in use") from None
         try:
             yield
         finally:
-            self._free.release()
+            self._slots.release()
 
     @contextmanager
     def _connection(self, deadline: float) -> Iterator[DatabaseConnection]:

@@ -53,8 +53,8 @@ def reset(timeout: float = TIMEOUT, *, even_if_remote: bool = False) -> None:
 def _refuse_remote(database: Mapping[str, Any]) -> None:
     if hosts.is_remote(database):
         raise RemoteDatabase(
-            f"The database on {hosts.address(database).host} is neither on this machine nor on a "
-            "private network."
+            f"The database on {hosts.location(database).server} is neither on this machine nor "
+            "on a private network."
         )
 
 

@@ -34,7 +34,10 @@ class FieldError(NamedTuple):
 
 
 class InvalidFields(Exception):
-    """A JSON body has invalid fields, its arguments. The response is 422."""
+    """Raised for a JSON body with invalid fields. Its arguments are the `FieldError`s.
+
+    The response is 422.
+    """
 
 
 def problem(status: int, detail: str, errors: Iterable[FieldError] = ()) -> Response:

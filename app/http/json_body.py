@@ -65,6 +65,9 @@ def _read_bytes(environ: WSGIEnvironment) -> bytes:
     )
     if declared is not None and declared > MAX_BYTES:
         raise RequestEntityTooLarge(f"A body may have at most {MAX_BYTES} bytes.")
+    if declared is None and "HTTP_TRANSFER_ENCODING" not in environ:
+        # RFC 9112, section 6.3: the request has no body. `flask run` would wait for one.
+        return b""
     try:
         body = environ["wsgi.input"].read(MAX_BYTES + 1 if declared is None else declared)
     except TimeoutError:

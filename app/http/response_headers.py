@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, str]]
 
-# Heroku's router accepts 20 to 128 of these characters as a client's request id.
+# The characters and the maximum length that Heroku's router accepts in a client's request id.
 _is_request_id = re.compile(r"[A-Za-z0-9._=+/-]{1,128}").fullmatch
 
 

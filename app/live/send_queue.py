@@ -86,10 +86,10 @@ class SendQueue:
             self._reading_has_ended.wait(CLOSE_TIMEOUT)
         self.disconnect()
 
-    def _take(self) -> bytes:
-        """Wait for frames, and return about WRITE_BYTES of them.
+    def _take(self) -> bytearray:
+        """Wait for frames. Remove some from the queue, until there are at least WRITE_BYTES.
 
-        Returns a copy: all sockets share the queued bytes.
+        Only these are copied for this client: all sockets share the bytes in their queues.
         """
         frames = bytearray()
         with self._changed:
@@ -97,4 +97,4 @@ class SendQueue:
             while self._frames and len(frames) < WRITE_BYTES:
                 frames += self._frames.popleft()
             self._bytes = sum(map(len, self._frames))
-        return bytes(frames)
+        return frames

@@ -151,7 +151,8 @@ class ClientConnection:
         return received[request.end :]
 
     def _serve_with_gunicorn(self, received: bytes) -> bytes | None:
-        # Other connections go first: reading does not wait if the next request is here already.
+        # Let other connections run. If the client's next request has arrived already, receiving
+        # it does not wait, so nothing else would let them run.
         gevent.sleep(0)
         return gunicorn_path.serve(self, received)
 

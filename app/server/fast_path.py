@@ -101,7 +101,8 @@ class FastPath:
         )
 
     def _call_application(self, request: PlainRequest, peer: str, scheme: str) -> RenderedResponse:
-        # Other connections go first: reading does not wait if the next request is here already.
+        # Let other connections run. If the client's next request has arrived already, receiving
+        # it does not wait, so nothing else would let them run.
         gevent.sleep(0)
         environ = {
             **self._environ,

@@ -57,7 +57,6 @@ def serve(connection: ClientConnection, received: bytes) -> bytes | None:
         # Chunks of one byte take a thousand times as long as the same bytes in one chunk.
         reader.take_turn = connection.take_turn
         connection.take_turn()
-    request.proxy_protocol_info = {}
     request.body = body = RequestBody(request.body, reader)
     stays_open = True
     try:

@@ -16,7 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from app.server.request_head import END
 
-# Both are below gunicorn's limits: 4,094 bytes for the request line, 8,190 for a header line.
+# By default, gunicorn accepts these too: 4,094 bytes in a request line, 8,190 in a header line.
 MAX_REQUEST_LINE = 2048
 MAX_HEAD_BYTES = 8190
 MAX_HEADERS = 100

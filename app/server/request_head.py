@@ -13,7 +13,7 @@ from collections.abc import Callable
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 
 MAX_BYTES = 64 * 1024
-# gunicorn refuses a longer request line, whatever its options.
+# With its default options, gunicorn refuses a longer request line.
 MAX_LINE_BYTES = 8190
 END = b"\r\n\r\n"
 

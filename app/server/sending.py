@@ -15,8 +15,9 @@ SEND_TIMEOUT = 20.0
 # A body up to this size is copied, to be sent together with its head. A larger one is not:
 # each client that does not read would occupy memory for a copy.
 COPIED_BYTES = 16 * 1024
-# Maximum bytes of the different bodies that slow clients have not received. Each write makes
-# another version of a list, and each version stays in memory until its clients have read it.
+# Maximum total size of the responses that slow clients are still receiving. A body that
+# several clients share counts once. Each write makes another version of a list, and each
+# version stays in memory until its clients have read it. Only the fast path counts them.
 MAX_STALLED_BYTES = 8 * 1024 * 1024
 # After an early response, at most so many bytes of the request are read, for at most so many
 # seconds. Closing a connection with unread bytes could destroy the response (RFC 9112,

@@ -66,7 +66,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.waiting: set[ClientConnection] = set()
         self._has_to_stop = Event()
         self._accepted = 0
-        # Connections that send without waiting take turns: to be read, and to be served.
+        # Connections with incomplete heads or chunked bodies take turns to receive more bytes, and
+        # those with pipelined requests take turns to be served.
         self.reading_turn = Semaphore(1)
         self.pipelining_turn = Semaphore(1)
 

@@ -106,6 +106,11 @@ def test_the_real_server_pings_every_25_seconds(server: Server) -> None:
             connection.sendall(b"\x8a\x80\0\0\0\0")
 
 
+PUT_WITHOUT_LENGTH = (
+    b"PUT /api/appointments/2 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\r\n"
+)
+
+
 def test_under_flask_run_http_works_and_a_handshake_names_the_command_that_serves_it(
     environ: dict[str, str], seeded: None
 ) -> None:
@@ -121,6 +126,10 @@ def test_under_flask_run_http_works_and_a_handshake_names_the_command_that_serve
         wait_for(lambda: accepts(port))
         assert ask(port, "PUT", "/api/appointments/2", booking("Ada")).status == 204
         assert ask(port, "GET", "/api/appointments").json["2"]["interview"]["student"] == "Ada"
+        # Without a length, there is no body to wait for.
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.sendall(PUT_WITHOUT_LENGTH)
+            assert b" 400 " in connection.recv(4096)
         refusal = ask(port, "GET", "/", headers=HANDSHAKE)
         assert refusal.status == 501
         assert "bin/dev" in refusal.json["detail"]

@@ -71,7 +71,10 @@ def test_the_log_says_what_flags_override(serve: Serve) -> None:
     assert f" port={port} workers=2 " in server.log
 
 
-@pytest.mark.parametrize("option", ["--preload", "--certfile=x", "--max-requests=9"])
+OPTIONS = ["--preload", "--certfile=x", "--max-requests=9", "--reload", "--proxy-protocol=auto"]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_an_unsupported_option_stops_the_server_with_a_clear_message(option: str) -> None:
     ended = run(f'gunicorn {option} "app:create_app()"', {"PORT": str(free_port())})
     assert ended.returncode != 0
