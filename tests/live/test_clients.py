@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from websockets.frames import CloseCode
@@ -19,7 +17,7 @@ from tests.support import short_timeouts
 from tests.support.database import Sql
 from tests.support.http import ask, booking
 from tests.support.processes import memory
-from tests.support.project import ROOT
+from tests.support.project import PATH, ROOT
 from tests.support.server import Serve, Server, accepts, free_port
 from tests.support.waiting import wait_for
 from tests.support.websocket import (
@@ -117,11 +115,10 @@ def test_under_flask_run_http_works_and_a_handshake_names_the_command_that_serve
     environ: dict[str, str], seeded: None
 ) -> None:
     port = free_port()
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = subprocess.Popen(
         ["flask", "run", "--port", str(port)],
         cwd=ROOT,
-        env={**environ, "PATH": path},
+        env={**environ, "PATH": PATH},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
