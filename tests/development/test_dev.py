@@ -107,8 +107,8 @@ def test_the_psql_command_opens_the_database(dev: Dev) -> None:
     if not shutil.which("psql"):
         assert command[0].startswith(".venv")
         command[0] = str(dev.checkout.path / command[0])
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ran.stdout == "5\n"
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert finished.stdout == "5\n"
 
 
 def test_live_updates_arrive_at_the_address_in_the_summary(dev: Dev) -> None:
@@ -129,7 +129,7 @@ def test_a_request_is_one_readable_line_without_colour_outside_a_terminal(dev: D
     assert "\x1b" not in dev.output
 
 
-def test_a_second_one_in_the_same_checkout_is_refused_and_the_first_goes_on(dev: Dev) -> None:
+def test_a_second_one_in_the_same_checkout_is_refused_and_the_first_keeps_running(dev: Dev) -> None:
     with Dev(dev.checkout) as second:
         assert second.finish() == 1
     assert "already" in second.output
@@ -185,7 +185,7 @@ def _status(url: str, **request: Any) -> int:
 
 
 @pytest.mark.parametrize("where", ["the environment", ".env", ".env.development"])
-def test_a_database_that_is_down_is_named_with_the_setting_that_names_it(
+def test_an_unreachable_database_is_reported_with_the_source_of_its_setting(
     checkout: Checkout, where: str
 ) -> None:
     port = str(free_port())
