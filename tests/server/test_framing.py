@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from tests.support import odd_views
+from tests.support import odd_views, tools
 from tests.support.database import reseed
 from tests.support.http import ask
 from tests.support.server import Serve, Server, accepts, free_port
@@ -78,8 +78,9 @@ def test_a_response_that_breaks_off_does_not_look_complete(server: Server) -> No
     assert ask(server, "GET", "/api/days").status == 200
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_log_fails_no_request(database_url: str) -> None:
+    if not Path("/dev/full").exists():
+        tools.skip("needs /dev/full")
     environ = {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": str(free_port())}
     server = Server(environ, Path("/dev/full"))
     try:
