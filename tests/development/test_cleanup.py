@@ -45,8 +45,8 @@ def test_no_process_and_no_folder_is_left(
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, start_new_session=True
     )
     pids = [int(pid) for pid in wait_for(lambda: log.exists() and log.read_text(), 60).split()]
-    for file in short_path.glob("test-*/data/data/postmaster.pid"):
-        pids.append(int(file.read_text().split()[0]))
+    postmasters = short_path.glob("test-*/data/data/postmaster.pid")
+    pids += [int(file.read_text().split()[0]) for file in postmasters]
     assert len(pids) == 3 + (signal_number == signal.SIGKILL)
     if signal_number == signal.SIGINT:
         os.killpg(pytest_process.pid, signal_number)  # as the terminal does it: to the whole group
