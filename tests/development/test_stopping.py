@@ -14,8 +14,6 @@ import pytest
 from tests.support.development import Checkout, Dev
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.usefixtures("data")
-
 
 def assert_stopped(dev: Dev) -> None:
     """Check that it ends without an error and leaves nothing behind."""
@@ -24,7 +22,8 @@ def assert_stopped(dev: Dev) -> None:
     assert "Traceback" not in dev.output
 
 
-def test_a_signal_stops_everything(checkout: Checkout) -> None:
+@pytest.mark.usefixtures("data")
+def test_sigquit_stops_everything(checkout: Checkout) -> None:
     with Dev(checkout) as dev:
         dev.wait_until_ready()
         assert len(checkout.processes()) > 4
@@ -32,6 +31,7 @@ def test_a_signal_stops_everything(checkout: Checkout) -> None:
         assert_stopped(dev)
 
 
+@pytest.mark.usefixtures("data")
 def test_after_a_kill_it_starts_again_at_once_and_repeated_ctrl_c_stops_everything(
     checkout: Checkout,
 ) -> None:
@@ -48,6 +48,7 @@ def test_after_a_kill_it_starts_again_at_once_and_repeated_ctrl_c_stops_everythi
         assert_stopped(dev)
 
 
+@pytest.mark.usefixtures("data")
 def test_ctrl_c_in_the_first_second_leaves_nothing_and_breaks_nothing(checkout: Checkout) -> None:
     for after in (0.05, 0.3, 0.7):
         with Dev(checkout) as dev:
@@ -63,6 +64,7 @@ def test_ctrl_c_in_the_first_second_leaves_nothing_and_breaks_nothing(checkout: 
         assert_stopped(dev)
 
 
+@pytest.mark.usefixtures("data")
 def test_it_shows_colours_on_a_terminal_and_stops_when_the_terminal_closes(
     checkout: Checkout,
 ) -> None:
@@ -79,7 +81,8 @@ def test_it_shows_colours_on_a_terminal_and_stops_when_the_terminal_closes(
     while b"/api/days\r\n" not in output.partition(b"Ctrl-C\r\n")[2]:
         output += os.read(terminal, 4096)
     assert b"\x1b[32m200\x1b[0m" in output
-    os.close(terminal)  # which sends SIGHUP
+    # Sends SIGHUP.
+    os.close(terminal)
     _, status = os.waitpid(process_id, 0)
     assert os.WIFEXITED(status)
     wait_for(checkout.is_clean)

@@ -85,14 +85,14 @@ def must_keep_promises(measure: Callable[[], Cost]) -> None:
 def attackers(server: Server, name: str, count: int = 4) -> Iterator[None]:
     """Attack the server from this many processes while the block runs."""
     command = [sys.executable, "-S", str(ATTACKERS), name, str(server.port), str(ATTACK_SECONDS)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
     try:
-        for process in processes:
+        for process in started:
             assert process.stdout
             assert process.stdout.readline() == b"attacking\n"
         yield
     finally:
-        for process in processes:
+        for process in started:
             process.kill()
             process.wait()
             assert process.stdout
