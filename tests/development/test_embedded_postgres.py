@@ -1,5 +1,6 @@
-"""The embedded PostgreSQL runs on any path, gives other users no access, and serves one owner
-at a time.
+"""The embedded PostgreSQL.
+
+It runs on any path, gives other users no access, and serves one owner at a time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The documents keep their word: README, .env.example, app.json, openapi.yaml and docs/."""
+"""The documents match the code: README, .env.example, app.json, openapi.yaml and docs/."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ LARGEST_TEXT = b"\x81\xff" + (65536).to_bytes(8, "big") + MASK + b"x" * 65536
 
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
-# 90 lines of 8 kB: nearly all that gunicorn accepts by itself.
+# 90 lines of 8 kB are nearly all that gunicorn accepts by itself.
 LINES = 90
 LINE_BYTES = 8000
 # 7 lines of 8 kB fit below a limit of 64 kB for the whole head.
@@ -52,7 +52,7 @@ def lines_of(name: str, element: str, separator: str, lines: int = LINES) -> byt
 
 
 def connect(port: int) -> socket.socket:
-    """Open a connection; a server that does not accept it is asked again soon."""
+    """Open a connection. Try again soon if the server does not accept it."""
     while True:
         try:
             return socket.create_connection(("127.0.0.1", port), 5)
@@ -74,7 +74,7 @@ def discard(connection: socket.socket) -> None:
 def flood(
     port: int, opening: bytes, repeated: bytes, *, reads: bool = True, at_once: int = 65536
 ) -> None:
-    """Send the opening and then the rest over and over, on one connection after the other."""
+    """Send the opening, then the rest again and again, on one connection after the other."""
     batch = repeated * max(1, at_once // len(repeated))
     while True:
         with connect(port) as connection, contextlib.suppress(OSError):
@@ -129,7 +129,7 @@ def never_read(port: int, opening: bytes, repeated: bytes, connections: int) -> 
 
 
 def each_in_turn(port: int, sent: Iterable[bytes]) -> None:
-    """Send these on one connection, each after the response to the one before."""
+    """Send these in turn on one connection, each after the previous response."""
     requests = itertools.cycle(sent)
     while True:
         with connect(port) as connection, contextlib.suppress(OSError):
@@ -140,7 +140,7 @@ def each_in_turn(port: int, sent: Iterable[bytes]) -> None:
 
 
 def read_whole_responses(port: int, sent: bytes, connections: int) -> None:
-    """Ask on some connections, each time when the whole response has come."""
+    """Ask on some connections, each time after reading the whole response."""
 
     def ask_again_and_again() -> None:
         while True:

@@ -68,7 +68,7 @@ class Cost:
 
 
 def must_keep_promises(measure: Callable[[], Cost]) -> None:
-    """Fail if others have to bear more than is promised.
+    """Fail if the cost exceeds the promises.
 
     Other programs on the machine can stall any one measurement, so it is repeated. A client
     that freezes a worker does so each time.
@@ -122,7 +122,7 @@ class Reader:
         self._has_ended.set()
 
     def expect(self, text: bytes) -> None:
-        """Look out for this from now on."""
+        """Wait for this text from now on."""
         self._has_come.clear()
         self._expected = text
 

@@ -1,7 +1,7 @@
 """Four clients at full speed on the server's own cores keep nobody else waiting.
 
 They attack the real server from processes of their own. Meanwhile well-behaved clients
-of every worker read, book and listen, and what they have to bear is measured.
+of every worker read, book and listen, and what it costs them is measured.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EVERY_TIME = [
     "responses that nobody reads",
 ]
 MUCH_MEMORY = 30.0  # megabytes
-# These keep a worker busy in different places while it is to stop.
+# These keep a worker busy in different places while it stops.
 WHILE_STOPPING = ["protocol pings", "tiny chunks to PUT", "short unfinished heads"]
 WHILE_STOPPING_SLOW = ["pipelined reads", "reads on many connections", "huge bodies to GET"]
 
