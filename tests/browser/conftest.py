@@ -13,11 +13,12 @@ import pytest
 from app import create_app
 from app.database import schema
 from tests.support import tools
+from tests.support.database import DELETE_ALL_ROWS, Sql, refill
 from tests.support.project import ROOT
 from tests.support.server import Serve, Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, ViewportSize
 
     from tests.browser.window import Open, Window
 
@@ -70,26 +71,48 @@ def site() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def server(serve_module: Serve, database_url: str) -> Server:
-    """The real server, one for the tests that do not harm it."""
+def tables(database_url: str) -> None:
+    """The tables, made once."""
     with create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}).app_context():
         schema.reset()
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve, tables: None) -> Server:
+    """The real server, one for the tests that do not harm it."""
     return serve_module()
 
 
 @pytest.fixture
-def seeded(environ: dict[str, str]) -> None:
+def seeded(tables: None, sql: Sql) -> None:
     """A freshly seeded database."""
-    with create_app(environ).app_context():
-        schema.reset()
+    refill(sql)
 
 
 @pytest.fixture
-def window(browser: Browser, site: str, seeded: None) -> Iterator[Open]:
-    """Opens the client on a server, each time as another visitor."""
-    from tests.browser.window import WEBSOCKETS, Window, lose_updates  # noqa: PLC0415 -- may skip
+def whole_week(seeded: None, sql: Sql) -> None:
+    """Five days, all free, instead of the test seed."""
+    sql(f"{DELETE_ALL_ROWS}; {(schema.SCHEMA / 'production.sql').read_text(encoding='utf-8')}")
 
-    windows: list[Window] = []
+
+@pytest.fixture(scope="session")
+def idle() -> list[Window]:
+    """Windows that no test uses at the moment. Opening a new one takes much longer."""
+    return []
+
+
+@pytest.fixture
+def window(browser: Browser, idle: list[Window], site: str, seeded: None) -> Iterator[Open]:
+    """Opens the client on a server, each time as another visitor."""
+    from tests.browser.window import (  # noqa: PLC0415 -- may skip
+        DESKTOP,
+        WEBSOCKETS,
+        Window,
+        lose_updates,
+    )
+
+    reusable: list[Window] = []
+    others: list[Window] = []
 
     def open_window(
         server: Server,
@@ -97,23 +120,32 @@ def window(browser: Browser, site: str, seeded: None) -> Iterator[Open]:
         is_live: bool = True,
         has_websocket: bool = True,
         has_updates: bool = True,
+        viewport: ViewportSize = DESKTOP,
         **options: Any,
     ) -> Window:
-        window = Window(browser.new_page(**options))
-        windows.append(window)
+        if has_websocket and has_updates and not options:
+            window = idle.pop() if idle else Window(browser.new_page())
+            reusable.append(window)
+        else:
+            window = Window(browser.new_page(**options))
+            others.append(window)
         if not has_websocket:
             window.page.route_web_socket(WEBSOCKETS, lambda socket: socket.close())
         elif not has_updates:
             window.page.route_web_socket(WEBSOCKETS, lose_updates)
-        window.page.goto(f"{site}/?api={server.url}")
+        window.visit(site, f"/?api={server.url}", viewport)
         if is_live:
             window.wait_until_live()
         return window
 
     yield open_window
     trouble = []
-    for window in windows:
+    for window in [*reusable, *others]:
         window.page.wait_for_timeout(20)
         trouble += window.trouble
+    for window in reusable:
+        window.reset()
+    for window in others:
         window.page.context.close()
     assert trouble == []
+    idle.extend(reusable)

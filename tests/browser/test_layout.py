@@ -7,7 +7,7 @@ import pytest
 from tests.browser.driver import expect
 from tests.browser.window import PHONE, SMALL_PHONE, Open
 from tests.support.http import ask, booking
-from tests.support.server import Serve, Server
+from tests.support.server import Server
 
 FINGER = 44  # CSS pixels: WCAG 2.2, success criterion 2.5.5
 COLOR = "element => getComputedStyle(element).color"
@@ -32,12 +32,11 @@ def test_a_full_day_is_not_grey_while_it_is_selected(server: Server, window: Ope
     assert monday.evaluate(COLOR) != selected
 
 
+@pytest.mark.usefixtures("whole_week")
 @pytest.mark.parametrize("viewport", [PHONE, SMALL_PHONE])
 def test_a_phone_hints_at_days_out_of_sight_and_reaches_friday(
-    serve: Serve, window: Open, viewport: dict[str, int]
+    server: Server, window: Open, viewport: dict[str, int]
 ) -> None:
-    server = serve(APP_ENV="development")
-    ask(server, "GET", "/api/debug/reset")  # a whole week
     one = window(server, viewport=viewport, has_touch=True)
     strip = one.page.get_by_role("navigation")
     hint = "(element, end) => getComputedStyle(element, `::${end}`).display"
@@ -60,14 +59,16 @@ def test_a_phone_hints_at_days_out_of_sight_and_reaches_friday(
     expect(one.day("Friday")).to_be_in_viewport(ratio=1)
 
 
-@pytest.mark.parametrize("width", [320, 1280])
-def test_the_server_toggle_is_easy_to_hit(server: Server, window: Open, width: int) -> None:
-    one = window(server, viewport={"width": width, "height": 740})
-    box = one.page.locator("summary").bounding_box()
-    assert box is not None
-    assert box["height"] >= FINGER
-    one.page.mouse.click(box["x"] + 20, box["y"] + 2)
-    expect(one.page.get_by_label("Address of the API")).to_be_visible()
+def test_the_server_toggle_is_easy_to_hit(server: Server, window: Open) -> None:
+    one = window(server)
+    address = one.page.get_by_label("Address of the API")
+    for width, is_visible in [(320, True), (1280, False)]:
+        one.page.set_viewport_size({"width": width, "height": 740})
+        box = one.page.locator("summary").bounding_box()
+        assert box is not None
+        assert box["height"] >= FINGER
+        one.page.mouse.click(box["x"] + 20, box["y"] + 2)
+        expect(address).to_be_visible(visible=is_visible)
 
 
 def test_controls_are_big_enough_for_a_finger_on_a_phone(server: Server, window: Open) -> None:

@@ -60,7 +60,7 @@ def test_a_client_reconnects_and_reads_what_it_missed(serve: Serve, window: Open
     expect(one.student("1pm")).to_have_value("Half ty")
     ask(server, "DELETE", "/api/appointments/1")
     expect(one.appointment("12pm")).to_contain_text("Free")
-    one.expects(r"console: WebSocket connection")
+    one.expect_trouble(r"console: WebSocket connection")
 
 
 def test_a_booking_whose_response_was_lost_is_recognised(server: Server, window: Open) -> None:
@@ -75,7 +75,7 @@ def test_a_booking_whose_response_was_lost_is_recognised(server: Server, window:
     one.press("1pm", "Try again")
     expect(one.appointment("1pm").locator(".student")).to_have_text("Ada")
     expect(one.button("1pm", "Edit")).to_be_visible()
-    one.expects(r"failed: PUT", r"console: .*ERR_FAILED", r"console: .* 412")
+    one.expect_trouble(r"failed: PUT", r"console: .*ERR_FAILED", r"console: .* 412")
 
 
 def test_an_update_replaces_a_response_that_was_lost(server: Server, window: Open) -> None:
@@ -84,4 +84,4 @@ def test_an_update_replaces_a_response_that_was_lost(server: Server, window: Ope
     one.press("12pm", "Cancel")
     one.press("12pm", "Cancel interview")
     expect(one.appointment("12pm")).to_contain_text("Free")
-    one.expects(r"failed: DELETE", r"console: .*ERR_FAILED")
+    one.expect_trouble(r"failed: DELETE", r"console: .*ERR_FAILED")

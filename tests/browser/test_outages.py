@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.driver import expect
-from tests.browser.window import PHONE, SMALL_PHONE, Open
+from tests.browser.window import PHONE, SMALL_PHONE, Open, Window
 from tests.support.database import Sql
 from tests.support.http import ask, booking
 from tests.support.server import Serve, Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FloatRect
 
 
 def test_an_error_names_the_interview_and_can_be_retried_or_closed(
@@ -37,7 +41,7 @@ def test_an_error_names_the_interview_and_can_be_retried_or_closed(
     one.press("12pm", "Close")
     expect(one.appointment("12pm")).to_contain_text("Archie Cohen")
     expect(one.button("12pm", "Edit")).to_be_visible()
-    one.expects(r"console: .* 500")
+    one.expect_trouble(r"console: .* 500")
 
 
 def test_errors_disappear_when_the_server_is_back(serve: Serve, window: Open) -> None:
@@ -61,7 +65,7 @@ def test_errors_disappear_when_the_server_is_back(serve: Serve, window: Open) ->
     expect(one.button("12pm", "Edit")).to_be_visible()
     one.press("1pm", "Save")
     expect(one.button("1pm", "Edit")).to_be_visible()
-    one.expects(r"failed: PUT", r"failed: DELETE", r"console: .*(ERR_|WebSocket)")
+    one.expect_trouble(r"failed: PUT", r"failed: DELETE", r"console: .*(ERR_|WebSocket)")
 
 
 def test_an_error_disappears_when_the_database_is_back_though_the_websocket_stayed_open(
@@ -81,7 +85,7 @@ def test_an_error_disappears_when_the_database_is_back_though_the_websocket_stay
     expect(one.student("1pm")).to_have_value("Ada")
     one.press("1pm", "Save")
     expect(one.button("1pm", "Edit")).to_be_visible()
-    one.expects(r"console: .* 503")
+    one.expect_trouble(r"console: .* 503")
 
 
 @pytest.fixture
@@ -111,10 +115,10 @@ def test_a_week_that_could_not_be_loaded_leaves_no_empty_page(
     expect(one.page.get_by_label("Address of the API")).to_be_focused()
     expect(alert).to_be_visible()
     repair()
-    # It loads by itself, also without a WebSocket.
+    # It loads by itself, even without a WebSocket.
     expect(one.appointment("12pm")).to_contain_text("Archie Cohen")
     expect(alert).to_have_count(0)
-    one.expects(r"console: .* 503")
+    one.expect_trouble(r"console: .* 503")
 
 
 def test_a_week_that_could_not_be_loaded_can_be_tried_again(
@@ -129,7 +133,7 @@ def test_a_week_that_could_not_be_loaded_can_be_tried_again(
     expect(one.appointment("12pm")).to_contain_text("Archie Cohen")
     expect(alert).to_have_count(0)
     expect(one.focused).to_have_text("Monday")
-    one.expects(r"console: .* 503")
+    one.expect_trouble(r"console: .* 503")
 
 
 def test_a_week_that_could_not_be_loaded_comes_with_the_connection(
@@ -141,7 +145,11 @@ def test_a_week_that_could_not_be_loaded_comes_with_the_connection(
     one.wait_until_live()
     expect(one.appointment("12pm")).to_contain_text("Archie Cohen")
     expect(one.page.get_by_role("alert")).to_have_count(0)
-    one.expects(r"console: .* 503")
+    one.expect_trouble(r"console: .* 503")
+
+
+def places(one: Window) -> list[FloatRect | None]:
+    return [one.page.locator(part).bounding_box() for part in ("h1", "nav", "main", "footer")]
 
 
 # Whether the title's text reaches under the state of the connection.
@@ -153,23 +161,22 @@ OVERLAP = """() => {
 }"""
 
 
-@pytest.mark.parametrize("viewport", [PHONE, SMALL_PHONE])
+@pytest.mark.usefixtures("whole_week")
 def test_the_state_of_the_connection_moves_nothing_and_stays_in_sight(
-    serve: Serve, window: Open, viewport: dict[str, int]
+    serve: Serve, window: Open
 ) -> None:
-    server = serve(APP_ENV="development")
-    ask(server, "GET", "/api/debug/reset")  # a whole week
+    server = serve()
     for appointment in range(1, 6):
-        # A day of free appointments would fit on the screen; the seed books some at random.
+        # A day of free appointments would fit on the screen.
         ask(server, "PUT", f"/api/appointments/{appointment}", booking("Ada"))
-    one = window(server, viewport=viewport)
-    places = ["h1", "nav", "main", "footer"]
-    before = [one.page.locator(place).bounding_box() for place in places]
+    windows = [window(server, viewport=viewport) for viewport in (PHONE, SMALL_PHONE)]
+    before = [places(one) for one in windows]
     server.stop()
-    expect(one.connection).to_have_text("Reconnecting…")
-    assert [one.page.locator(place).bounding_box() for place in places] == before
-    assert not one.page.evaluate(OVERLAP)
-    assert one.page.evaluate("scrollTo(0, document.body.scrollHeight); scrollY") > 20
-    expect(one.connection).to_be_in_viewport(ratio=1)
-    one.leave()
-    one.expects(r"console: WebSocket connection")
+    for one, places_before in zip(windows, before, strict=True):
+        expect(one.connection).to_have_text("Reconnecting…")
+        assert places(one) == places_before
+        assert not one.page.evaluate(OVERLAP)
+        assert one.page.evaluate("scrollTo(0, document.body.scrollHeight); scrollY") > 20
+        expect(one.connection).to_be_in_viewport(ratio=1)
+        one.leave()
+        one.expect_trouble(r"console: WebSocket connection")

@@ -37,7 +37,7 @@ def test_a_rejected_field_is_explained_in_the_words_of_the_form(
     expect(student).to_have_accessible_description(
         "Shorten the name to 255 characters. It has 256."
     )
-    one.expects(r"console: .* 422")
+    one.expect_trouble(r"console: .* 422")
 
 
 def test_a_message_disappears_once_its_field_is_corrected(server: Server, window: Open) -> None:
@@ -54,7 +54,7 @@ def test_a_message_disappears_once_its_field_is_corrected(server: Server, window
     one.appointment("1pm").get_by_label("Tori Malcolm").check()
     expect(interviewers(one)).to_have_accessible_description("")
     expect(one.appointment("1pm").locator(".error:visible")).to_have_count(0)
-    one.expects(r"console: .* 422")
+    one.expect_trouble(r"console: .* 422")
 
 
 def test_an_interviewer_who_has_left_is_explained_and_no_longer_offered(
@@ -70,7 +70,7 @@ def test_an_interviewer_who_has_left_is_explained_and_no_longer_offered(
     )
     expect(one.appointment("1pm").get_by_label("Tori Malcolm")).to_have_count(0)
     expect(one.student("1pm")).to_have_value("Ada")
-    one.expects(r"console: .* 422")
+    one.expect_trouble(r"console: .* 422")
 
 
 def test_a_message_for_no_field_is_shown_above_the_form_until_something_changes(
@@ -87,6 +87,6 @@ def test_a_message_for_no_field_is_shown_above_the_form_until_something_changes(
     one.press("1pm", "Save")
     message = one.appointment("1pm").locator("form > .error")
     expect(message).not_to_be_empty()
-    one.expects(r"console: .* 422")
+    one.expect_trouble(r"console: .* 422")
     one.student("1pm").press_sequentially("x")
     expect(message).to_be_empty()

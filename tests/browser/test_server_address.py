@@ -50,8 +50,8 @@ def test_an_origin_that_is_not_allowed_is_named(serve: Serve, window: Open, site
     expect(alert).to_contain_text(f"does its CORS_ORIGINS setting allow {site}?")
     expect(one.connection).to_have_text("Reconnecting…")
     one.leave()
-    one.expects(r"console: .*CORS policy", r"failed: GET", r"console: .*ERR_FAILED")
-    one.expects(r"console: WebSocket .* 403")
+    one.expect_trouble(r"console: .*CORS policy", r"failed: GET", r"console: .*ERR_FAILED")
+    one.expect_trouble(r"console: WebSocket .* 403")
 
 
 def test_an_https_page_names_an_http_server_as_the_mistake(browser: Browser) -> None:

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
         Page,
         Request,
         Route,
+        ViewportSize,
         WebSocketRoute,
     )
 
 WEBSOCKETS = re.compile("^ws:")
 TIMEOUT = 15_000  # ms
-PHONE = {"width": 390, "height": 740}
-SMALL_PHONE = {"width": 320, "height": 568}
+DESKTOP: ViewportSize = {"width": 1280, "height": 720}
+PHONE: ViewportSize = {"width": 390, "height": 740}
+SMALL_PHONE: ViewportSize = {"width": 320, "height": 568}
 
 
 class Window:
@@ -53,7 +55,7 @@ class Window:
         if message.type in {"error", "warning"}:
             self.trouble.append(f"console: {message.text}")
 
-    def expects(self, *patterns: str) -> None:
+    def expect_trouble(self, *patterns: str) -> None:
         """Wait for trouble of each kind, and forget it."""
         for pattern in patterns:
             wait_for(partial(self._has, pattern))
@@ -63,9 +65,23 @@ class Window:
         self.page.wait_for_timeout(20)
         return any(re.search(pattern, text) for text in self.trouble)
 
+    def visit(self, site: str, path: str, viewport: ViewportSize) -> None:
+        """Open the client as somebody who was never there before."""
+        storage = self.page.context.new_cdp_session(self.page)
+        storage.send("Storage.clearDataForOrigin", {"origin": site, "storageTypes": "all"})
+        self.page.set_viewport_size(viewport)
+        self.page.goto(site + path)
+
     def leave(self) -> None:
         """Leave the page, which would try to reconnect again and again."""
         self.page.goto("about:blank")
+
+    def reset(self) -> None:
+        """Undo what tests do to a window, except to its WebSockets and its clock."""
+        self.page.unroute_all()
+        self.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        self.leave()
+        self.trouble.clear()
 
     @property
     def connection(self) -> Locator:

@@ -36,18 +36,6 @@ def copy_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None
 
 
 @pytest.fixture
-def checkout_at(tmp_path: Path, copy_data: Callable[[Path], None]) -> Callable[[str], Checkout]:
-    """Makes a copy of the repository, whose database is empty, in a folder of a given name."""
-
-    def make(name: str) -> Checkout:
-        checkout = Checkout(tmp_path / name)
-        copy_data(checkout.path / ".postgres")
-        return checkout
-
-    return make
-
-
-@pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
     """A copy of the repository."""
     return Checkout(tmp_path / "checkout")

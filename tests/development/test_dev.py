@@ -108,8 +108,8 @@ def test_the_psql_command_opens_the_database(dev: Dev) -> None:
     if not shutil.which("psql"):
         assert command[0].startswith(".venv")
         command[0] = str(dev.checkout.path / command[0])
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ran.stdout == "5\n"
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert finished.stdout == "5\n"
 
 
 def test_live_updates_arrive_at_the_address_in_the_summary(dev: Dev) -> None:
@@ -130,7 +130,7 @@ def test_a_request_is_one_readable_line_without_colour_outside_a_terminal(dev: D
     assert "\x1b" not in dev.output
 
 
-def test_a_second_one_in_the_same_checkout_is_refused_and_the_first_goes_on(dev: Dev) -> None:
+def test_a_second_one_in_the_same_checkout_is_refused_and_the_first_keeps_running(dev: Dev) -> None:
     with Dev(dev.checkout) as second:
         assert second.finish() == 1
     assert "already" in second.output
@@ -167,12 +167,10 @@ def test_it_starts_again_when_code_sql_or_env_change(checkout: Checkout) -> None
         dev.wait_for("create.sql changed")
         dev.wait_for("Prepared", times=3)
 
-        (checkout.path / ".env").write_text(f"TEST_ERROR=on\nPORT={dev.environ['PORT']}\n")
-        wait_for(lambda: _status(f"{dev.api}/api/appointments/1", method="DELETE") == 500)
         (checkout.path / ".env").write_text("SAVE_DELAY=soon\n")
         dev.wait_for('SAVE_DELAY must be a number of seconds from 0 to 25, not "soon"')
-        (checkout.path / ".env").write_text("")
-        wait_for(lambda: _status(f"{dev.api}/api/appointments/1", method="DELETE") == 204)
+        (checkout.path / ".env").write_text(f"TEST_ERROR=on\nPORT={dev.environ['PORT']}\n")
+        wait_for(lambda: _status(f"{dev.api}/api/appointments/1", method="DELETE") == 500)
 
 
 def _status(url: str, **request: Any) -> int:
@@ -186,7 +184,7 @@ def _status(url: str, **request: Any) -> int:
 
 
 @pytest.mark.parametrize("where", ["the environment", ".env", ".env.development"])
-def test_a_database_that_is_down_is_named_with_the_setting_that_names_it(
+def test_an_unreachable_database_is_reported_with_the_source_of_its_setting(
     checkout: Checkout, where: str
 ) -> None:
     port = str(free_port())

@@ -1,4 +1,7 @@
-"""The embedded PostgreSQL: it runs on any path, opens nothing to others, and is used by one."""
+"""The embedded PostgreSQL.
+
+It runs on any path, gives other users no access, and serves one owner at a time.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,13 @@ def permissions(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_it_runs_in_a_folder_of_any_name_and_keeps_its_data(tmp_path: Path) -> None:
-    folder = tmp_path / 'it\'s "a" & %20;$HOME, ü' / "data"
+def test_it_runs_in_a_folder_of_any_name_keeps_its_data_and_opens_nothing_to_others(
+    tmp_path: Path,
+) -> None:
+    outer = tmp_path / 'it\'s "a" & %20;$HOME, ü'
+    outer.mkdir(mode=0o700)
+    folder = outer / "data"
+    before = permissions(tmp_path), permissions(outer)
     with running(folder) as url:
         ask(url, "CREATE TABLE kept AS SELECT 'kept' AS word; SELECT 1")
         with pytest.raises(NotStarted, match=rf"process {os.getpid()} already uses"):
@@ -44,6 +52,7 @@ def test_it_runs_in_a_folder_of_any_name_and_keeps_its_data(tmp_path: Path) -> N
     with running(folder) as url:
         assert ask(url, "SELECT word FROM kept") == "kept"
     assert [permissions(path) for path in (folder, folder / "data")] == [0o700, 0o700]
+    assert (permissions(tmp_path), permissions(outer)) == before
 
 
 @pytest.mark.parametrize("name", ["long" * 30, "co,mma 'quote' %20"], ids=["long", "odd"])
@@ -60,15 +69,6 @@ def test_it_runs_with_any_temporary_folder_and_leaves_nothing(
         assert ask(url, "SELECT 1") == "1"
     assert not sockets.exists()
     assert list(temporary.iterdir()) == []
-
-
-def test_it_opens_no_folder_to_others(tmp_path: Path) -> None:
-    outer = tmp_path / "outer"
-    outer.mkdir(mode=0o700)
-    before = permissions(tmp_path), permissions(outer)
-    with running(outer / "data") as url:
-        assert ask(url, "SELECT 1") == "1"
-    assert (permissions(tmp_path), permissions(outer)) == before
 
 
 def _link_or_copy(source: str, target: str) -> str:
@@ -119,24 +119,27 @@ def test_an_interrupted_initdb_is_begun_again(tmp_path: Path) -> None:
     assert not unfinished.exists()
 
 
-def test_data_that_cannot_be_used_is_reported_in_words(tmp_path: Path) -> None:
+def test_data_that_cannot_be_used_is_reported_with_a_message(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     with pytest.raises(NotStarted, match="PostgreSQL stopped"):
         running(tmp_path).__enter__()
 
 
-def test_it_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
+def test_it_ends_when_its_starter_is_killed(tmp_path: Path, copy_data: CopyData) -> None:
+    data = tmp_path / "data"
+    copy_data(data)
     script = (
         "import os, signal; from pathlib import Path; from bin.embedded_postgres import running\n"
-        f"with running(Path({str(tmp_path)!r})) as url:\n"
+        f"with running(Path({str(data)!r})) as url:\n"
         "    print(url, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    sockets = Path(parse_dsn(killed.stdout.strip())["host"])
+    url = killed.stdout.strip()
+    sockets = Path(parse_dsn(url)["host"])
     wait_for(lambda: not sockets.exists())
     with pytest.raises(psycopg2.OperationalError):
-        connect({"dsn": killed.stdout.strip()})
-    with running(tmp_path) as url:
+        connect({"dsn": url})
+    with running(data) as url:
         assert ask(url, "SELECT 1") == "1"

@@ -7,7 +7,7 @@ import pwd
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +15,16 @@ import pytest
 from tests.support.development import Checkout, Dev
 from tests.support.project import ROOT
 
-MakeCheckout = Callable[[str], Checkout]
-
-
-def test_it_runs_in_a_folder_of_any_name(checkout_at: MakeCheckout) -> None:
-    with Dev(checkout_at('it\'s "a" & %20;$HOME, ü')) as dev:
-        dev.wait_until_ready()
-
 
 @pytest.mark.usefixtures("data")
-def test_it_runs_when_moved_through_a_symlink_from_elsewhere_with_cdpath_set(
+def test_a_checkout_moved_to_a_folder_of_any_name_runs_through_a_symlink_with_cdpath_set(
     checkout: Checkout, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     (home / ".venv").mkdir(parents=True)
     (home / "bin").mkdir()
-    moved = tmp_path / "moved"
-    checkout.path.rename(moved)
-    checkout.path = moved
-    (home / "link").symlink_to(moved / "bin" / "dev")
+    checkout.path = checkout.path.rename(tmp_path / 'it\'s "a" & %20;$HOME, ü')
+    (home / "link").symlink_to(checkout.path / "bin" / "dev")
     settings = {"HOME": str(home), "CDPATH": str(home)}
     with Dev(checkout, settings, command="./link", cwd=home) as dev:
         dev.wait_until_ready()

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import tools
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.project import ROOT
 
 PYTHONS = {"3.10", "3.11", "3.12", "3.13", "3.14"}
 POSTGRES = {"13", "14", "15", "16", "17", "18"}

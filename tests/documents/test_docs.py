@@ -1,10 +1,10 @@
-"""The documents keep their word: README, .env.example, app.json, openapi.yaml and docs/."""
+"""The documents match the code: README, .env.example, app.json, openapi.yaml and docs/."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ from app import create_app
 from app.config import SETTINGS, read_settings
 from app.database import schema
 from tests.support import tools
+from tests.support.database import Sql
+from tests.support.lists import each_path
 from tests.support.project import ROOT, procfile
 
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
+PINNED = re.compile(r"([a-z0-9-]+)==[0-9][\w.]*( ; .+)?")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
@@ -56,7 +59,7 @@ def test_the_readme_shows_a_real_response(environ: dict[str, str]) -> None:
     app = create_app({**environ, "APP_ENV": "development"})
     with app.app_context():
         schema.reset()
-    answered: Any = app.test_client().get("/api/days").json
+    sent: Any = app.test_client().get("/api/days").json
     _, _, shown = readme().partition("$ curl localhost:8001/api/days\n")
 
     def what_is_not_random(days: list[dict[str, Any]]) -> list[Any]:
@@ -65,7 +68,7 @@ def test_the_readme_shows_a_real_response(environ: dict[str, str]) -> None:
             for day in days
         ]
 
-    assert what_is_not_random(json.loads(shown.partition("```")[0])) == what_is_not_random(answered)
+    assert what_is_not_random(json.loads(shown.partition("```")[0])) == what_is_not_random(sent)
 
 
 def test_the_readme_lists_every_route(app: Flask) -> None:
@@ -109,17 +112,22 @@ def test_the_heroku_button_asks_for_settings_with_their_defaults() -> None:
 # --- what Heroku reads
 
 
-def test_requirements_are_pinned_and_complete() -> None:
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+def test_every_requirement_is_pinned(file: str) -> None:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    required = [line for line in lines if not line.startswith("    #")]
+    assert [line for line in required if not PINNED.fullmatch(line)] == []
+
+
+def test_requirements_txt_names_the_main_packages() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    required = [line for line in lines if not line.lstrip().startswith("#")]
-    pinned = [re.fullmatch(r"([a-z0-9-]+)==[0-9][\w.]*( ; .+)?", line) for line in required]
-    assert all(pinned), [line for line, match in zip(required, pinned, strict=True) if not match]
-    names = {match.group(1) for match in pinned if match}
+    names = {match[1] for match in map(PINNED.fullmatch, lines) if match}
     assert names >= {"flask", "psycopg2-binary", "python-dotenv", "gunicorn", "pytest"}
 
 
-def test_runtime_and_procfile_are_valid_for_heroku() -> None:
+def test_the_python_version_and_the_procfile_are_valid_for_heroku() -> None:
     assert (ROOT / "runtime.txt").read_bytes() == b"python-3.13\n"
+    assert (ROOT / ".python-version").read_bytes() == b"3.13\n"
     assert procfile() == {"web": 'gunicorn "app:create_app()"', "release": "flask db prepare"}
 
 
@@ -193,7 +201,7 @@ def test_openapi_has_the_operations_of_each_environment(openapi: Any, environmen
     }
 
 
-@pytest.mark.parametrize("path", ["/api/days", "/api/appointments", "/api/interviewers"])
+@each_path
 def test_openapi_shows_the_real_responses(openapi: Any, client: FlaskClient, path: str) -> None:
     described = openapi["paths"][path]["get"]["responses"]["200"]
     response = client.get(path)
@@ -208,7 +216,7 @@ def test_openapi_shows_the_response_to_a_reset(openapi: Any, client: FlaskClient
 
 
 def test_openapi_shows_bodies_that_are_accepted(
-    openapi: Any, client: FlaskClient, sql: Callable[..., list[tuple[Any, ...]]]
+    openapi: Any, client: FlaskClient, sql: Sql
 ) -> None:
     book = openapi["paths"]["/api/appointments/{appointment_id}"]["put"]
     examples = book["requestBody"]["content"]["application/json"]["examples"]

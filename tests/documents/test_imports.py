@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.project import ROOT
 
 # What each package may import from the application; `app` is app/__init__.py, `create_app`.
 MAY_IMPORT = {
@@ -42,7 +42,7 @@ def dotted(path: Path) -> str:
 
 
 MODULES = {dotted(path): path for path in sorted(ROOT.glob("app/**/*.py"))}
-MODULE_NAMES = pytest.mark.parametrize("name", MODULES)
+each_module = pytest.mark.parametrize("name", MODULES)
 
 
 class WithoutTypeChecking(ast.NodeTransformer):
@@ -78,13 +78,13 @@ def package(name: str) -> str:
     return name.split(".")[1] if "." in name else name
 
 
-@MODULE_NAMES
+@each_module
 def test_imports_are_absolute(name: str) -> None:
     assert not [other for other in imported_names(MODULES[name]) if other.startswith(".")]
 
 
-@MODULE_NAMES
-def test_imports_go_down(name: str) -> None:
+@each_module
+def test_a_package_imports_only_what_it_may(name: str) -> None:
     may_import = MAY_IMPORT[package(name)] | {package(name)}
     forbidden = {
         other
@@ -102,7 +102,7 @@ def test_no_modules_import_each_other() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-@MODULE_NAMES
+@each_module
 def test_only_the_server_package_knows_gunicorn_and_gevent(name: str) -> None:
     if package(name) != "server":
         assert not SERVERS & {other.split(".")[0] for other in imported_names(MODULES[name])}
@@ -116,7 +116,7 @@ def test_a_package_is_introduced_by_its_docstring_alone() -> None:
             assert len(tree.body) == 1, f"{name} holds more than a docstring"
 
 
-# Imports every module and prints what it does meanwhile that it may not do.
+# Imports every module and prints each forbidden action.
 IMPORT_ALL = """
 import importlib, os, sys
 
@@ -142,11 +142,11 @@ if os.path.isdir("/proc/self/task"):
 
 
 def test_importing_connects_to_nothing_and_starts_nothing() -> None:
-    # What libpq does is no event of Python's: here is a database that waits for it.
+    # The audit hook does not see libpq, so a listening socket checks that nothing connects.
     with socket.create_server(("127.0.0.1", 0)) as database:
         port = database.getsockname()[1]
         url = f"postgres://nobody@127.0.0.1:{port}/nothing?connect_timeout=1"
-        done = subprocess.run(
+        finished = subprocess.run(
             [sys.executable, "-c", IMPORT_ALL, *MODULES],
             cwd=ROOT,
             env={**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(ROOT)},
@@ -155,7 +155,7 @@ def test_importing_connects_to_nothing_and_starts_nothing() -> None:
             timeout=60,
             check=False,
         )
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
         database.setblocking(False)
         with pytest.raises(BlockingIOError):
             database.accept()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +12,11 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.http.errors import PHRASES
-from tests.support import tools
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import short_timeouts, tools
+from tests.support.database import reseed
+from tests.support.http import send_bytes
+from tests.support.project import ROOT
+from tests.support.server import Serve, Server
 
 yaml = tools.package("yaml")
 OPENAPI = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text(encoding="utf-8"))
@@ -24,7 +24,7 @@ RESPONSES = OPENAPI["components"]["responses"]
 
 
 def examples(content: dict[str, Any]) -> dict[str, Any]:
-    """The examples of a media type by name; the only one has none."""
+    """The examples of a media type by name. A single `example` is named ''."""
     if "example" in content:
         return {"": content["example"]}
     return {name: example["value"] for name, example in content["examples"].items()}
@@ -61,13 +61,13 @@ def put(**arguments: Any) -> dict[str, Any]:
     return {"method": "PUT", "path": "/api/appointments/2", **arguments}
 
 
-def booking(student: object, interviewer: object = 2) -> dict[str, Any]:
+def put_booking(student: object, interviewer: object = 2) -> dict[str, Any]:
     return put(json={"interview": {"student": student, "interviewer": interviewer}})
 
 
 JSON = "application/json"
 GOOD = {"interview": {"student": "Ada", "interviewer": 2}}
-BOOKED = {"path": "/api/appointments/1", "json": GOOD}
+TO_BOOKED = {"path": "/api/appointments/1", "json": GOOD}
 REQUESTS: dict[tuple[str, str], dict[str, Any]] = {
     ("NotJson", "empty"): put(data=b"", content_type=JSON),
     ("NotJson", "latin1"): put(data='{"a": "Zoë"}'.encode("latin-1"), content_type=JSON),
@@ -75,28 +75,26 @@ REQUESTS: dict[tuple[str, str], dict[str, Any]] = {
     ("NotJson", "deep"): put(data=b"[" * 40_000 + b"]" * 40_000, content_type=JSON),
     ("UnknownAppointment", "unknown"): put(path="/api/appointments/5", json=GOOD),
     ("UnknownAppointment", "notANumber"): put(path="/api/appointments/first", json=GOOD),
-    ("ConditionFailed", "booked"): put(**BOOKED, headers={"If-None-Match": "*"}),
+    ("ConditionFailed", "booked"): put(**TO_BOOKED, headers={"If-None-Match": "*"}),
     ("ConditionFailed", "free"): put(json=GOOD, headers={"If-Match": "*"}),
     ("ConditionFailed", "tag"): put(json=GOOD, headers={"If-Match": '"abc"'}),
     ("BodyTooLarge", ""): put(json={**GOOD, "x": "x" * 102_400}),
     ("WrongMediaType", "notJson"): put(data=json.dumps(GOOD), content_type="text/plain"),
     ("WrongMediaType", "compressed"): put(json=GOOD, headers={"Content-Encoding": "gzip"}),
     ("InvalidFields", "noInterview"): put(json={}),
-    ("InvalidFields", "twoWrong"): booking(" ", None),
-    ("InvalidFields", "notAString"): booking(7),
-    ("InvalidFields", "tooLong"): booking("x" * 256),
-    ("InvalidFields", "nul"): booking("a\0b"),
-    ("InvalidFields", "nobody"): booking("Ada", 3),
+    ("InvalidFields", "twoWrong"): put_booking(" ", None),
+    ("InvalidFields", "notAString"): put_booking(7),
+    ("InvalidFields", "tooLong"): put_booking("x" * 256),
+    ("InvalidFields", "nul"): put_booking("a\0b"),
+    ("InvalidFields", "nobody"): put_booking("Ada", 3),
 }
-# A stalled body takes half a minute; its own test has it.
-ELSEWHERE = {
-    ("Malformed", ""),
-    ("LineTooLong", ""),
-    ("HeadersTooLarge", ""),
-    ("TestError", ""),
-    ("Unavailable", ""),
-    ("RemoteDatabase", ""),
-    ("BodyTooSlow", ""),
+OTHER_SETTINGS = {"TestError", "Unavailable", "RemoteDatabase"}
+PUT_HEAD = b"PUT /api/appointments/2 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+RAW_REQUESTS = {
+    "Malformed": b"NOPE\r\n\r\n",
+    "LineTooLong": b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 10_000),
+    "HeadersTooLarge": b"GET / HTTP/1.1\r\nHost: x\r\nX-A: %s\r\n\r\n" % (b"a" * 20_000),
+    "BodyTooSlow": PUT_HEAD + b"Content-Length: 100\r\n\r\n{",
 }
 
 
@@ -111,7 +109,17 @@ def test_no_example_is_left_unchecked() -> None:
         for content in response.get("content", {}).values()
         for example in examples(content)
     }
-    assert named == REQUESTS.keys() | ELSEWHERE
+    elsewhere = {(name, "") for name in {*OTHER_SETTINGS, *RAW_REQUESTS}}
+    assert named == REQUESTS.keys() | elsewhere
+
+
+@pytest.fixture(scope="module")
+def client(database_url: str) -> Iterator[FlaskClient]:
+    """One client for all requests: they are refused, so each finds the test seed."""
+    app = create_app({"DATABASE_URL": database_url, "APP_ENV": "test"})
+    reseed(app)
+    yield app.test_client()
+    app.extensions["change_listener"].stop()
 
 
 @pytest.mark.parametrize(("name", "example"), REQUESTS)
@@ -134,7 +142,7 @@ def test_the_server_sends_the_example(client: FlaskClient, name: str, example: s
         ),
     ],
 )
-def test_settings_lead_to_the_example(
+def test_other_settings_lead_to_the_example(
     environ: dict[str, str], name: str, method: str, path: str, settings: dict[str, str]
 ) -> None:
     client = create_app({**environ, **settings}).test_client()
@@ -142,20 +150,10 @@ def test_settings_lead_to_the_example(
 
 
 @pytest.fixture(scope="module")
-def server(serve_module: Any) -> Any:
-    return serve_module()
+def server(serve_module: Serve) -> Server:
+    return serve_module(short_timeouts.COMMAND)
 
 
-@pytest.mark.parametrize(
-    ("name", "head"),
-    [
-        ("Malformed", b"NOPE\r\n\r\n"),
-        ("LineTooLong", b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 10_000)),
-        ("HeadersTooLarge", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: %s\r\n\r\n" % (b"a" * 20_000)),
-    ],
-)
-def test_a_request_that_is_refused_gets_the_example(server: Any, name: str, head: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
-        connection.sendall(head)
-        received = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert json.loads(received.partition(b"\r\n\r\n")[2]) == shown(name)
+@pytest.mark.parametrize("name", RAW_REQUESTS)
+def test_the_real_server_sends_the_example(server: Server, name: str) -> None:
+    assert send_bytes(server, RAW_REQUESTS[name]).json == shown(name)

@@ -21,7 +21,7 @@ HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-# Frames of RFC 6455, masked with zeros: such a client may send its text as it is.
+# Frames of RFC 6455. A mask of zeros leaves the text unchanged.
 MASK = b"\0\0\0\0"
 PING = b"\x89\x80" + MASK
 EMPTY_TEXT = b"\x81\x80" + MASK
@@ -33,10 +33,10 @@ LARGEST_TEXT = b"\x81\xff" + (65536).to_bytes(8, "big") + MASK + b"x" * 65536
 
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
-# 90 lines of 8 kB: nearly all that gunicorn accepts by itself.
+# 90 lines of 8 kB are nearly all that gunicorn accepts by itself.
 LINES = 90
 LINE_BYTES = 8000
-# As much as a server may still accept that bounds the whole head by 64 kB.
+# 7 lines of 8 kB fit below a limit of 64 kB for the whole head.
 FEW_LINES = 7
 
 
@@ -52,7 +52,7 @@ def lines_of(name: str, element: str, separator: str, lines: int = LINES) -> byt
 
 
 def connect(port: int) -> socket.socket:
-    """Open a connection; a server that does not accept it is asked again soon."""
+    """Open a connection. Try again soon if the server does not accept it."""
     while True:
         try:
             return socket.create_connection(("127.0.0.1", port), 5)
@@ -74,7 +74,7 @@ def discard(connection: socket.socket) -> None:
 def flood(
     port: int, opening: bytes, repeated: bytes, *, reads: bool = True, at_once: int = 65536
 ) -> None:
-    """Send the opening and then the rest over and over, on one connection after the other."""
+    """Send the opening, then the rest again and again, on one connection after the other."""
     batch = repeated * max(1, at_once // len(repeated))
     while True:
         with connect(port) as connection, contextlib.suppress(OSError):
@@ -129,7 +129,7 @@ def never_read(port: int, opening: bytes, repeated: bytes, connections: int) -> 
 
 
 def each_in_turn(port: int, sent: Iterable[bytes]) -> None:
-    """Send these on one connection, each after the response to the one before."""
+    """Send these in turn on one connection, each after the previous response."""
     requests = itertools.cycle(sent)
     while True:
         with connect(port) as connection, contextlib.suppress(OSError):
@@ -140,7 +140,7 @@ def each_in_turn(port: int, sent: Iterable[bytes]) -> None:
 
 
 def read_whole_responses(port: int, sent: bytes, connections: int) -> None:
-    """Ask on some connections, each time when the whole response has come."""
+    """Ask on some connections, each time after reading the whole response."""
 
     def ask_again_and_again() -> None:
         while True:
@@ -168,23 +168,23 @@ def listen(port: int, connections: int) -> None:
     threading.Event().wait()
 
 
-def book(student: str) -> bytes:
-    """A booking of the slot 1."""
-    return put(f'{{"interview":{{"student":"{student}","interviewer":1}}}}'.encode())
+def book(student: str, *headers: bytes) -> bytes:
+    """A booking of appointment 1."""
+    return put(f'{{"interview":{{"student":"{student}","interviewer":1}}}}'.encode(), *headers)
 
 
-def put(body: bytes) -> bytes:
+def put(body: bytes, *headers: bytes) -> bytes:
     """A request with this body."""
     length = f"Content-Length: {len(body)}\r\n".encode()
-    return request("PUT /api/appointments/1", JSON, length) + body
+    return request("PUT /api/appointments/1", JSON, length, *headers) + body
 
 
 GET_DAYS = request("GET /api/days")
 NEVER_ENDING_HEAD = request("GET /api/days")[:-2] + b"X-A: %b\r\n" % (b"a" * LINE_BYTES) * LINES
 TAGS = ("If-None-Match", '"a"', ",")
 HUGE = b"Content-Length: 100000000000\r\n"
-# Sockets of one process that listens.
-LISTENERS = 50
+# Open sockets of each `listeners` process.
+SOCKETS_PER_PROCESS = 50
 
 Attack = Callable[[int], None]
 ATTACKS: dict[str, Attack] = {
@@ -245,8 +245,7 @@ ATTACKS: dict[str, Attack] = {
         port, request("GET /api/days", lines_of(*TAGS, FEW_LINES))
     ),
     "entity tags for a booking": lambda port: repeat_request(
-        port,
-        request("PUT /api/appointments/1", lines_of(*TAGS, FEW_LINES)[:-2], book("x")[36:]),
+        port, book("x", lines_of(*TAGS, FEW_LINES))
     ),
     "subprotocols": lambda port: repeat_request(
         port, HANDSHAKE[:-2] + lines_of("Sec-WebSocket-Protocol", "a", ",") + b"\r\n"
@@ -307,7 +306,7 @@ ATTACKS: dict[str, Attack] = {
     "compressed lists": lambda port: read_whole_responses(
         port, request("GET /api/appointments", b"Accept-Encoding: gzip\r\n"), 10
     ),
-    "listeners": lambda port: listen(port, LISTENERS),
+    "listeners": lambda port: listen(port, SOCKETS_PER_PROCESS),
     "bookings": lambda port: each_in_turn(port, [book("Ada"), book("Bob")]),
     "connections": lambda port: repeat_request(port, request("GET /nowhere")),
     "connections that say nothing": lambda port: drip(port, b"", b"", 500),
@@ -318,7 +317,7 @@ ATTACKS: dict[str, Attack] = {
 
 def main(name: str, port: int, seconds: float) -> None:
     """Attack until the time is up."""
-    # Whatever the attack waits for.
+    # Ends the process even while the attack blocks.
     timer = threading.Timer(seconds, os._exit, [0])
     timer.daemon = True
     timer.start()

@@ -6,8 +6,6 @@ import contextlib
 import http.client
 import itertools
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.fairness.attackers import HANDSHAKE
+from tests.support import processes
 from tests.support.http import booking
 from tests.support.pace import slowdown
 from tests.support.server import Server
@@ -57,7 +56,7 @@ class Cost:
         )
 
     def keeps_promises(self, slowdown: float = 1.0) -> bool:
-        """Whether it is no more than is promised, on a machine that many times slower."""
+        """Whether the cost is within the promises. `slowdown` scales the limits in seconds."""
         return (
             not self.failures
             and self.slowest_request < 1.0 * slowdown
@@ -69,7 +68,7 @@ class Cost:
 
 
 def must_keep_promises(measure: Callable[[], Cost]) -> None:
-    """Fail if others have to bear more than is promised.
+    """Fail if the cost exceeds the promises.
 
     Other programs on the machine can stall any one measurement, so it is repeated. A client
     that freezes a worker does so each time.
@@ -85,15 +84,15 @@ def must_keep_promises(measure: Callable[[], Cost]) -> None:
 @contextlib.contextmanager
 def attackers(server: Server, name: str, count: int = 4) -> Iterator[None]:
     """Attack the server from this many processes while the block runs."""
-    command = [sys.executable, str(ATTACKERS), name, str(server.port), str(ATTACK_SECONDS)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
+    command = [sys.executable, "-S", str(ATTACKERS), name, str(server.port), str(ATTACK_SECONDS)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
     try:
-        for process in processes:
+        for process in started:
             assert process.stdout
             assert process.stdout.readline() == b"attacking\n"
         yield
     finally:
-        for process in processes:
+        for process in started:
             process.kill()
             process.wait()
             assert process.stdout
@@ -123,7 +122,7 @@ class Reader:
         self._has_ended.set()
 
     def expect(self, text: bytes) -> None:
-        """Look out for this from now on."""
+        """Wait for this text from now on."""
         self._has_come.clear()
         self._expected = text
 
@@ -136,23 +135,14 @@ class Reader:
         return self._has_ended.wait(max(0.0, seconds)) and self._tail.endswith(GOING_AWAY)
 
     def close(self) -> None:
-        """Close the connection."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
 
-@contextlib.contextmanager
-def only(worker: int, server: Server) -> Iterator[None]:
-    """Let one worker alone accept connections."""
-    others = [pid for pid in server.workers if pid != worker]
-    for pid in others:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in others:
-            os.kill(pid, signal.SIGCONT)
+def memory_of(server: Server) -> float:
+    """Megabytes that the workers hold."""
+    return processes.memory(server.workers) / 2**20
 
 
 class Bystanders:
@@ -171,9 +161,11 @@ class Bystanders:
         self._kept: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._memory_before = memory_before or self.memory_of(server)
-        for worker in server.workers:
-            with only(worker, server):
+        self._memory_before = memory_before or memory_of(server)
+        workers = server.workers
+        for worker in workers:
+            # Only this one accepts connections.
+            with processes.frozen(pid for pid in workers if pid != worker):
                 self.readers += [Reader(server.port) for _ in range(2)]
                 connection = http.client.HTTPConnection(
                     "127.0.0.1", server.port, timeout=NO_RESPONSE_SECONDS
@@ -184,7 +176,7 @@ class Bystanders:
 
     @contextlib.contextmanager
     def measuring(self) -> Iterator[Cost]:
-        """Behave while the block runs; what it took is known afterwards."""
+        """Read, book and listen while the block runs. The cost is complete after it."""
         threads = [
             threading.Thread(target=self._ask_on_new_connections),
             threading.Thread(target=self._book),
@@ -210,27 +202,17 @@ class Bystanders:
         )
 
     def close(self) -> None:
-        """Close every connection."""
         for reader in self.readers:
             reader.close()
         for connection in self._kept:
             connection.close()
-
-    @staticmethod
-    def memory_of(server: Server) -> float:
-        """Megabytes that the workers hold."""
-        pids = ",".join(map(str, server.workers))
-        listed = subprocess.run(
-            ["ps", "-o", "rss=", "-p", pids], capture_output=True, text=True, check=False
-        )
-        return sum(map(int, listed.stdout.split())) / 1024
 
     def _watch_memory(self) -> None:
         while not self._stopping.wait(0.2):
             self._remember_memory()
 
     def _remember_memory(self) -> None:
-        grown = self.memory_of(self.server) - self._memory_before
+        grown = memory_of(self.server) - self._memory_before
         self.cost.memory = max(self.cost.memory, grown)
 
     def _ask_on_new_connections(self) -> None:

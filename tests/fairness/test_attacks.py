@@ -1,7 +1,7 @@
 """Four clients at full speed on the server's own cores keep nobody else waiting.
 
 They attack the real server from processes of their own. Meanwhile well-behaved clients
-of every worker read, book and listen, and what they have to bear is measured.
+of every worker read, book and listen, and what it costs them is measured.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest
 
-from app import create_app
 from tests.fairness.attackers import ATTACKS
-from tests.fairness.measures import Bystanders, Cost, attackers, must_keep_promises
-from tests.support.database import reseed
+from tests.fairness.measures import (
+    Bystanders,
+    Cost,
+    attackers,
+    memory_of,
+    must_keep_promises,
+)
 from tests.support.server import Server, free_port
 
 # One of each kind, with at most 70 connections a client. The others run with `-m slow`.
@@ -36,13 +40,13 @@ EVERY_TIME = [
     "responses that nobody reads",
 ]
 MUCH_MEMORY = 30.0  # megabytes
-# These keep a worker busy in different places while it is to stop.
+# These keep a worker busy in different places while it stops.
 WHILE_STOPPING = ["protocol pings", "tiny chunks to PUT", "short unfinished heads"]
 WHILE_STOPPING_SLOW = ["pipelined reads", "reads on many connections", "huge bodies to GET"]
 
 
 def slow_unless(names: list[str], is_quick: Callable[[str], bool]) -> list[Any]:
-    """These as parameters, marked as slow where that is so."""
+    """Return parameters; those that are not quick are marked slow."""
     return [pytest.param(name, marks=[pytest.mark.slow] * (not is_quick(name))) for name in names]
 
 
@@ -61,7 +65,7 @@ class SharedServer:
             environ = {**self._environ, "PORT": str(free_port())}
             self._server = Server(environ, self._folder / f"{environ['PORT']}.log")
             self._server.wait_until_workers_boot()
-            self.memory = Bystanders.memory_of(self._server)
+            self.memory = memory_of(self._server)
         return self._server
 
     def discard(self) -> None:
@@ -72,10 +76,10 @@ class SharedServer:
 
 
 @pytest.fixture(scope="module")
-def shared(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+def shared(
+    seeded_once: None, database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SharedServer]:
     environ = {"DATABASE_URL": database_url, "APP_ENV": "test"}
-    app = create_app(environ)
-    reseed(app)
     shared = SharedServer(environ, tmp_path_factory.mktemp("servers"))
     yield shared
     shared.discard()
@@ -105,15 +109,18 @@ def test_an_attack_keeps_nobody_waiting(shared: SharedServer, attack: str) -> No
 @pytest.mark.parametrize(
     "attack", slow_unless(WHILE_STOPPING + WHILE_STOPPING_SLOW, WHILE_STOPPING.__contains__)
 )
-def test_the_server_stops_in_time_while_it_is_attacked(
-    app: object, serve: Callable[..., Server], attack: str
-) -> None:
+def test_the_server_stops_in_time_while_it_is_attacked(shared: SharedServer, attack: str) -> None:
     def measure() -> Cost:
-        server = serve()
-        with closing(Bystanders(server)) as bystanders, attackers(server, attack):
-            with bystanders.measuring() as cost:
-                time.sleep(0.5)
-            bystanders.stop()
+        try:
+            with (
+                closing(Bystanders(shared.get(), shared.memory)) as bystanders,
+                attackers(shared.get(), attack),
+            ):
+                with bystanders.measuring() as cost:
+                    time.sleep(0.5)
+                bystanders.stop()
+        finally:
+            shared.discard()
         return cost
 
     must_keep_promises(measure)

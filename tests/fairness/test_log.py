@@ -30,7 +30,7 @@ FIELD = r'[A-Za-z_]+=(?:"(?:[^"\\]|\\.)*"|[^ "]*)'
 is_logfmt = re.compile(f"{FIELD}(?: {FIELD})*").fullmatch
 
 LONG = b"a" * 7000
-# Each of these alone made a line that a pipe does not keep whole.
+# Without a limit, each of these makes a line longer than a pipe writes atomically.
 HOSTILE_REQUESTS = [
     b"GET /nowhere?" + LONG + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /nowhere HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: " + LONG + b"\r\n\r\n",
@@ -74,6 +74,13 @@ class PipedLog:
         """What it has read."""
         return bytes(self._read_so_far).decode().split("\n")[:-1]
 
+    def forget(self) -> None:
+        """Forget what it has read, when no more comes."""
+        size = -1
+        while size < (size := len(self._read_so_far)):
+            time.sleep(0.1)
+        self._read_so_far.clear()
+
     def close(self) -> None:
         """Read to the end; the server has closed its end."""
         self.may_read.set()
@@ -81,13 +88,14 @@ class PipedLog:
         os.close(self._pipe)
 
 
-@pytest.fixture
-def piped(
-    app: object, environ: dict[str, str], tmp_path: Path
+@pytest.fixture(scope="module")
+def server_and_log(
+    seeded_once: None, database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, PipedLog]]:
     """The real server, and its log as a pipe."""
-    log = PipedLog(tmp_path / "log")
-    server = Server({**environ, "PORT": str(free_port())}, log.path)
+    log = PipedLog(tmp_path_factory.mktemp("piped") / "log")
+    environ = {"DATABASE_URL": database_url, "APP_ENV": "test", "PORT": str(free_port())}
+    server = Server(environ, log.path)
     log.start()
     wait_for(lambda: accepts(server.port))
     wait_for(lambda: sum("listening for changes" in line for line in log.lines) == 2)
@@ -97,6 +105,16 @@ def piped(
     log.close()
 
 
+@pytest.fixture
+def piped(server_and_log: tuple[Server, PipedLog]) -> tuple[Server, PipedLog]:
+    """The same, without the lines of earlier tests."""
+    _, log = server_and_log
+    log.may_read.set()
+    log.pause = 0.0
+    log.forget()
+    return server_and_log
+
+
 def send(server: Server, request: bytes) -> None:
     """Send a request and wait for the response's beginning."""
     with closing(socket.create_connection(("127.0.0.1", server.port), 5)) as connection:
@@ -104,7 +122,7 @@ def send(server: Server, request: bytes) -> None:
         assert connection.recv(65536)
 
 
-def of_requests(lines: list[str]) -> list[str]:
+def request_lines(lines: list[str]) -> list[str]:
     """The lines for requests with a response."""
     return [line for line in lines if line.startswith("at=INFO msg=request ")]
 
@@ -118,7 +136,7 @@ def test_no_client_makes_a_line_long_or_torn(piped: tuple[Server, PipedLog]) -> 
     lines = log.lines
     assert max(len(line.encode()) for line in lines) < 4096
     assert [line for line in lines if not is_logfmt(line) or not line.startswith("at=")] == []
-    assert all(CUT in line for line in of_requests(lines) if "aaaa" in line)
+    assert all(CUT in line for line in request_lines(lines) if "aaaa" in line)
 
 
 def test_a_reader_that_stops_delays_no_request_and_learns_what_it_missed(
@@ -143,7 +161,7 @@ def test_a_reader_that_stops_delays_no_request_and_learns_what_it_missed(
         ask(server, "GET", "/api/days")
         count += 1
         time.sleep(0.05)
-        return len(of_requests(log.lines)) + dropped() == count
+        return len(request_lines(log.lines)) + dropped() == count
 
     wait_for(all_are_counted)
     assert dropped() > 500
@@ -156,7 +174,7 @@ def test_a_slow_reader_loses_nothing(piped: tuple[Server, PipedLog]) -> None:
     with ThreadPoolExecutor(4) as threads:
         responses = list(threads.map(lambda _: ask(server, "GET", "/api/days"), range(1500)))
     assert is_within(max(response.seconds for response in responses), 1)
-    wait_for(lambda: len(of_requests(log.lines)) == 1500)
+    wait_for(lambda: len(request_lines(log.lines)) == 1500)
     assert not any("dropped" in line for line in log.lines)
 
 

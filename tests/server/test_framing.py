@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import odd_views
+from tests.support import odd_views, tools
 from tests.support.http import ask, raw_exchange
 from tests.support.server import Serve, Server, accepts, free_port
 from tests.support.waiting import wait_for
@@ -67,8 +67,9 @@ def test_a_response_that_breaks_off_does_not_look_complete(server: Server) -> No
     assert ask(server, "GET", "/api/days").status == 200
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_log_fails_no_request(database_url: str) -> None:
+    if not Path("/dev/full").exists():
+        tools.skip("needs /dev/full")
     environ = {"DATABASE_URL": database_url, "APP_ENV": "test", "WEB_CONCURRENCY": "1"}
     server = Server({**environ, "PORT": str(free_port())}, Path("/dev/full"))
     try:
