@@ -31,7 +31,7 @@ from tests.support import reaper
 from tests.support.database import LISTENERS, as_url, connected, reseed
 from tests.support.folders import short_folder
 from tests.support.proxy import Proxy
-from tests.support.server import Serve, serving
+from tests.support.server import Serve, Server, serving
 
 
 def pytest_configure() -> None:
@@ -154,6 +154,12 @@ def serve_module(database_url: str, tmp_path_factory: pytest.TempPathFactory) ->
     environ = {"DATABASE_URL": database_url, "APP_ENV": "test"}
     with serving(environ, tmp_path_factory.mktemp("servers")) as start:
         yield start
+
+
+@pytest.fixture(scope="module")
+def shared(tables: None, serve_module: Serve) -> Server:
+    """A server for the tests of a module that leave it as it is."""
+    return serve_module()
 
 
 @pytest.fixture

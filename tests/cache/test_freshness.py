@@ -15,14 +15,9 @@ from tests.support.database import Sql, refill
 from tests.support.http import Response, ask, booking
 from tests.support.lists import PATHS
 from tests.support.pace import within
-from tests.support.server import Serve, Server
+from tests.support.server import Server
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
-
-
-@pytest.fixture(scope="module")
-def shared(tables: None, serve_module: Serve) -> Server:
-    return serve_module()
 
 
 @pytest.fixture

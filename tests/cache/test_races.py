@@ -27,7 +27,7 @@ from app.cache.entry import MAX_AGE
 from tests.support.database import KILL_HALF, Sql, refill
 from tests.support.histories import Operation, is_linearizable
 from tests.support.http import BOOKED, FREE
-from tests.support.server import Serve, Server
+from tests.support.server import Server
 from tests.support.threads import Threads
 from tests.support.waiting import wait_for
 from tests.support.websocket import KILL_LISTENERS
@@ -156,11 +156,6 @@ DISTURBANCES = {
         1.0, lambda server, _: server.process.send_signal(signal.SIGHUP)
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def shared(tables: None, serve_module: Serve) -> Server:
-    return serve_module()
 
 
 @pytest.fixture

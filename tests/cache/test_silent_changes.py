@@ -12,7 +12,7 @@ from tests.support.database import Sql, connected, refill
 from tests.support.http import ask
 from tests.support.pace import is_within
 from tests.support.processes import frozen
-from tests.support.server import Serve, Server
+from tests.support.server import Server
 from tests.support.waiting import wait_for
 from tests.support.websocket import frame, open_socket, until
 
@@ -46,11 +46,6 @@ CHANGES = [
     pytest.param(by(DISABLED.format(CANCEL)), None, id="cancelled with triggers disabled"),
     pytest.param(truncate_under_an_old_snapshot, None, id="truncated under an old snapshot"),
 ]
-
-
-@pytest.fixture(scope="module")
-def shared(tables: None, serve_module: Serve) -> Server:
-    return serve_module()
 
 
 @pytest.fixture

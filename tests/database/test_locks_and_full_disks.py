@@ -11,14 +11,9 @@ from tests.support.database import Sql, refill
 from tests.support.http import Response, ask, booking
 from tests.support.lists import PATHS
 from tests.support.pace import is_within
-from tests.support.server import Serve, Server
+from tests.support.server import Server
 from tests.support.threads import Threads
 from tests.support.unavailable import assert_served_at_once, assert_unavailable
-
-
-@pytest.fixture(scope="module")
-def shared(tables: None, serve_module: Serve) -> Server:
-    return serve_module()
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ class SharedServer:
 
 @pytest.fixture(scope="module")
 def shared(
-    seeded_once: None, database_url: str, tmp_path_factory: pytest.TempPathFactory
+    tables: None, database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SharedServer]:
     environ = {"DATABASE_URL": database_url, "APP_ENV": "test"}
     shared = SharedServer(environ, tmp_path_factory.mktemp("servers"))

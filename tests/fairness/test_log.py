@@ -90,7 +90,7 @@ class PipedLog:
 
 @pytest.fixture(scope="module")
 def server_and_log(
-    seeded_once: None, database_url: str, tmp_path_factory: pytest.TempPathFactory
+    tables: None, database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, PipedLog]]:
     """The real server, and its log as a pipe."""
     log = PipedLog(tmp_path_factory.mktemp("piped") / "log")

@@ -5,14 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.database import Sql, refill
-from tests.support.server import Serve, Server
+from tests.support.server import Server
 from tests.support.websocket import MARKED, listening
-
-
-@pytest.fixture(scope="module")
-def shared(tables: None, serve_module: Serve) -> Server:
-    """The real server, shared by the tests that do not disturb it."""
-    return serve_module()
 
 
 @pytest.fixture
