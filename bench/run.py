@@ -69,7 +69,7 @@ def main() -> None:
             "Python, PostgreSQL": f"{platform.python_version()}, {version}",
             "alternating rounds": f"{rounds} of {seconds} s; the tables show medians",
         }
-        report.table("Machine", ["", ""], [list(pair) for pair in machine.items()])
+        report.table("Computer", ["", ""], [list(pair) for pair in machine.items()])
         for name in arguments.parts or PARTS:
             reads = PARTS[name](options)
             if reads and arguments.docs:

@@ -1,4 +1,4 @@
-"""Larger weeks: the first read after a write, other lists meanwhile, and idling."""
+"""More appointments: the first read after a write, other lists meanwhile, and idling."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(options: Options) -> None:
             figures |= _first_reads(servers.node(options.node_url, None), None)
         columns.append(figures)
     header = ["appointments, half of them booked", *(f"{week.appointments:,}" for week in WEEKS)]
-    report.columns("Larger weeks", header, columns)
+    report.columns("More appointments", header, columns)
 
 
 def _first_reads(server: Server, week: Week | None) -> dict[str, str]:
@@ -105,6 +105,6 @@ def _idle(server: Server, seconds: int) -> dict[str, str]:
     arguments = ("paced", IDLE_PAUSE_MS, *PATHS)
     one = load.measure([server], seconds, lambda *_: [read(server.url, seconds, *arguments)])
     return {
-        "idle: CPU ms a second": report.ms(one.server_cpu * one.rate),
-        "idle: PostgreSQL's CPU ms a second": report.ms(one.postgres_cpu * one.rate),
+        "reads only: CPU ms a second": report.ms(one.server_cpu * one.rate),
+        "reads only: PostgreSQL's CPU ms a second": report.ms(one.postgres_cpu * one.rate),
     }
