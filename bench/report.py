@@ -52,7 +52,14 @@ def comparison(title: str, requests: Mapping[str, Mapping[str, Sequence[Load]]])
             cells = [number(middle.rate) + errors, us(middle.server_cpu), us(middle.postgres_cpu)]
             cells += [ms(middle.p50), ms(middle.p99), f"{ratio:.2f}"]
             rows.append([f"`{request}`", name, *cells])
-    figures = ["requests/s", "CPU µs", "PostgreSQL's CPU µs", "p50 ms", "p99 ms", "this server ÷ row"]
+    figures = [
+        "requests/s",
+        "CPU µs",
+        "PostgreSQL's CPU µs",
+        "p50 ms",
+        "p99 ms",
+        "this server ÷ row",
+    ]
     table(title, ["", "server", *figures], rows)
 
 

@@ -35,7 +35,7 @@ def test_the_week_is_shown_with_its_spots_and_the_appointments_in_order(
 
 
 def test_an_interview_is_booked_edited_and_cancelled(serve: Serve, window: Open) -> None:
-    server = serve(SAVE_DELAY="0.3")
+    server = serve(SAVE_DELAY="1")
     one = window(server)
     one.press("1pm", "Book")
     one.fill("1pm", "Ada Lovelace", "Tori Malcolm")

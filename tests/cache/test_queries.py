@@ -170,12 +170,13 @@ def test_a_request_that_waits_for_a_slow_query_gets_503_within_five_seconds(
         threads.start(get)
         time.sleep(0.2)
         threads.start(get)
-        # The first query waits almost two seconds for the only connection, and for its reply.
+        # The first request waits 1.6 seconds for the only connection, then 1.2 for its reply. The
+        # second one waits for that, and then too long for the reply to its own query.
         time.sleep(1.4)
         held_booking.passes.set()
         assert held_queries[0].reached.wait(5)
-        time.sleep(2.2)
+        time.sleep(1.2)
         held_queries[0].passes.set()
         assert held_queries[1].reached.wait(5)
     assert [response.status for response in responses] == [200, 503]
-    assert max(response.seconds for response in responses) < 5
+    assert is_within(max(response.seconds for response in responses), 5)

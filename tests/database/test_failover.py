@@ -166,7 +166,7 @@ def test_a_booking_that_did_not_reach_the_standby_gets_503(server: Server, pair:
 def test_a_booking_whose_backend_is_terminated_gets_204_only_if_the_standby_has_it(
     server: Server, pair: Pair, is_back: bool, status: int
 ) -> None:
-    """PostgreSQL commits it at once and does not wait for the standby."""
+    """When its backend is terminated, PostgreSQL has committed it without the standby."""
     waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
     responses: list[Response] = []
     with connected(pair.primary.url) as sql, Threads() as threads, pair.standby.frozen():

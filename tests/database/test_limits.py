@@ -76,7 +76,7 @@ def test_a_full_queue_of_notifications_gives_503(
         assert_logged(caplog, "too many notifications in the NOTIFY queue")
         assert client_with_a_short_queue.get("/api/days").status_code == 200
         listener("COMMIT")
-        # Also removes what every listener has read; otherwise only a new notification does.
+        # Removes the notifications that every listener has read. Otherwise only a new one does.
         writer("SELECT pg_notification_queue_usage()")
     assert client_with_a_short_queue.put(PATH, json=booking("Ada")).status_code == 204
 

@@ -113,7 +113,7 @@ def test_a_write_that_loses_a_deadlock_is_repeated(
             other(f"BEGIN; {first}")
             threads.start(write)
             wait_for(lambda: sql("SELECT FROM pg_locks WHERE NOT granted"))
-            # On a busy machine the write may have waited for too long already.
+            # If the write looks for a deadlock first, PostgreSQL cancels this transaction instead.
             with suppress(psycopg2.errors.DeadlockDetected):
                 other(second)
                 return True

@@ -40,7 +40,7 @@ def test_no_process_and_no_folder_is_left(
     command += ["-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", str(test)]
     environ = {**os.environ, "TMPDIR": str(short_path), "TEST_DATABASE_URL": postgres}
     if signal_number == signal.SIGKILL:
-        del environ["TEST_DATABASE_URL"]  # leaves a PostgreSQL to end too
+        del environ["TEST_DATABASE_URL"]  # pytest starts a PostgreSQL, which must end too
     pytest_process = subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, start_new_session=True
     )

@@ -89,17 +89,22 @@ def test_it_shows_colours_on_a_terminal_and_stops_when_the_terminal_closes(
 
 
 def test_a_command_that_ignores_its_signal_is_killed(checkout: Checkout) -> None:
-    command = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
+    command = ["sh", "-c", "trap '' TERM; echo trapped; while :; do sleep 0.1; done"]
     script = (
         "import sys; from bin import watchdog; watchdog.STOP_TIMEOUT = 0.5;"
         f"sys.argv = ['watchdog', 'SIGTERM', '', *{command!r}];"
         "sys.exit(watchdog.main())"
     )
     process = subprocess.Popen(
-        [checkout.path / ".venv/bin/python", "-c", script], cwd=checkout.path, stdin=subprocess.PIPE
+        [checkout.path / ".venv/bin/python", "-c", script],
+        cwd=checkout.path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
-    time.sleep(0.5)
     assert process.stdin
+    assert process.stdout
+    assert process.stdout.readline() == b"trapped\n"
     process.stdin.close()
     assert process.wait(30) == 128 + signal.SIGKILL
-    assert checkout.processes() == []
+    process.stdout.close()
+    wait_for(lambda: checkout.processes() == [])

@@ -62,11 +62,11 @@ def test_ci_may_only_read_and_runs_only_pinned_actions(workflow: Any) -> None:
 def test_commit_hooks_are_the_checks_of_bin_test() -> None:
     (local,) = parse_yaml(".pre-commit-config.yaml")["repos"]
     assert local["repo"] == "local"
-    tools = [
+    commands = [
         re.fullmatch(r"\.venv/bin/python -m ((?:ruff )?\w+).*", hook["entry"])
         for hook in local["hooks"]
     ]
-    names = [tool.group(1) if tool else "" for tool in tools]
+    names = [command.group(1) if command else "" for command in commands]
     assert names == re.findall(r"^[^#\n]*\b(ruff \w+|mypy)\b", read("bin/test"), re.MULTILINE)
     for name in names:
         assert re.search(rf"^{name.split()[0]}==", read("requirements-dev.txt"), re.MULTILINE)

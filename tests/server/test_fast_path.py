@@ -191,7 +191,7 @@ def test_every_header_of_a_write_gets_the_same_bytes(pair: Pair, start: str) -> 
             compare(pair, ask_for(start, *lines, lines[0], body=BODY_BYTES), cached=None)
 
 
-AMBIGUOUS = {
+UNUSUAL = {
     "no host": b"GET /api/days HTTP/1.1\r\n\r\n",
     "two hosts": get("/api/days", "Host: other"),
     "bare line feeds": get("/api/days").replace(b"\r\n", b"\n"),
@@ -226,9 +226,9 @@ AMBIGUOUS = {
 }
 
 
-@pytest.mark.parametrize("name", AMBIGUOUS)
+@pytest.mark.parametrize("name", UNUSUAL)
 def test_what_parsers_may_read_differently_gets_the_same_bytes(pair: Pair, name: str) -> None:
-    compare(pair, AMBIGUOUS[name])
+    compare(pair, UNUSUAL[name])
 
 
 PIECES = [
@@ -314,11 +314,11 @@ def test_the_scheme_of_a_trusted_proxy_counts(client: Any, app: Any) -> None:
 PLAIN_AFTER_ALL = {"two requests", "two and a half", "a body", "a body that is not announced"}
 
 
-@pytest.mark.parametrize("name", AMBIGUOUS)
-def test_an_ambiguous_request_is_not_plain(name: str) -> None:
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_only_complete_and_unambiguous_requests_are_plain(name: str) -> None:
     parser = PlainRequestParser()
     assert parser.parse(USUAL)
-    assert bool(parser.parse(AMBIGUOUS[name])) == (name in PLAIN_AFTER_ALL)
+    assert bool(parser.parse(UNUSUAL[name])) == (name in PLAIN_AFTER_ALL)
     # After half a request, the parser starts anew.
     assert parser.parse(USUAL)
 

@@ -26,7 +26,7 @@ class Hold(NamedTuple):
 
 
 class Proxy:
-    """It notes which statements pass.
+    """It notes which statements arrive.
 
     It can lose messages of some types, break the connection on a statement, before or after
     PostgreSQL has executed it, and hold back a statement or its reply.
@@ -63,7 +63,7 @@ class Proxy:
             hold.passes.set()
 
     def count(self, text: bytes) -> int:
-        """Return how many statements with this text passed."""
+        """Return how many statements with this text have arrived."""
         return sum(text in statement for statement in self.statements)
 
     def hold(self, text: bytes, *, hangs_up: bool = False) -> Hold:

@@ -52,8 +52,8 @@ class Server:
     def boots(self) -> int:
         """The number of workers that have booted since the start of the server.
 
-        Each worker logs once whether it is listening for changes. If its change listener
-        connects again, it counts again.
+        A worker logs that it is listening for changes, or why not, when it boots. It counts
+        again if its change listener connects again.
         """
         return self.log.count("listening for changes")
 
