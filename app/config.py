@@ -1,6 +1,6 @@
 """All settings: names, defaults and purposes.
 
-No other module reads the environment. `.env` and then `.env.<APP_ENV>`, both optional
+No other module of `app` reads the environment. `.env` and then `.env.<APP_ENV>`, both optional
 and in the project's root, supply variables that are unset or blank. An invalid setting
 stops the server at start-up, with a one-line message.
 
@@ -92,9 +92,7 @@ def read_settings(environ: Mapping[str, str] | None = None, root: Path = ROOT) -
         except ValueError as error:
             shown = "" if setting.is_secret else f", not {_quoted(text)}"
             raise ConfigError(f"{setting.name} {error}{shown}") from None
-    settings["DATABASE"] = _connect_arguments(
-        settings, on_heroku=bool(values.get("DYNO", "").strip())
-    )
+    settings["DATABASE"] = _connect_arguments(settings, values)
     if environ is None:
         settings["DATABASE"].update(_arguments_for_blanks(settings["DATABASE"]))
     return settings
@@ -124,15 +122,17 @@ def _quoted(text: str) -> str:
     return json.dumps(shortened, ensure_ascii=False)
 
 
-def _connect_arguments(settings: Mapping[str, Any], *, on_heroku: bool) -> dict[str, Any]:
+def _connect_arguments(settings: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
     if settings["DATABASE_URL"]:
         arguments = {"dsn": settings["DATABASE_URL"]}
     else:
         arguments = {
             keyword: settings[name] for name, keyword in _LIBPQ_NAMES.items() if settings[name]
         }
-    if on_heroku and parse_dsn(arguments.get("dsn", "")).get("sslmode") not in VERIFYING_MODES:
-        # Heroku Postgres requires TLS. Its certificates are self-signed: no CA verifies them.
+    ssl_mode = parse_dsn(arguments.get("dsn", "")).get("sslmode") or values.get("PGSSLMODE")
+    if values.get("DYNO", "").strip() and ssl_mode not in VERIFYING_MODES:
+        # On Heroku. Its PostgreSQL requires TLS. The certificates are self-signed: no CA
+        # verifies them.
         arguments["sslmode"] = "require"
     return arguments
 

@@ -2,7 +2,7 @@
 
 bin/dev and bin/test use this if root runs them in another user's checkout. If the owner
 is unknown on this machine or cannot use the folder, the command runs as root, with
-`STAY_ROOT` set. Only HOME, USER and LOGNAME change.
+`STAY_ROOT` set. For the owner, only HOME, USER and LOGNAME change.
 """
 
 import os

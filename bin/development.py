@@ -95,6 +95,7 @@ class Development:
         _prepare_database(environ, settings)
         self._server = Server(environ, settings, self._events.put)
         if not self._server.wait_until_ready():
+            self._stop_server()
             raise NotStarted("see the server's last lines above")
         self._api = f"http://localhost:{settings['PORT']}"
         return settings
@@ -138,7 +139,7 @@ class Development:
             ("API reference", f"{client}/reference/"),
             ("Live updates", self._api.replace("http", "ws", 1)),
         ]
-        if self._embedded_url:
+        if not any(settings[name] for name in DATABASE_LOCATION_SETTINGS):
             rows.append(("Database", _psql_command(self._embedded_url)))
         if settings["APP_ENV"] != "production" and not hosts.is_remote(settings["DATABASE"]):
             rows.append(("Reset", f"curl {self._api}/api/debug/reset"))

@@ -245,8 +245,9 @@ def test_a_blank_part_counts_as_unset(name: str) -> None:
         ({}, {"sslmode": "require"}),
         ({"DATABASE_URL": f"{URL}?sslmode=disable"}, {"dsn": ANY, "sslmode": "require"}),
         ({"DATABASE_URL": f"{URL}?sslmode=verify-full"}, {"dsn": f"{URL}?sslmode=verify-full"}),
+        ({"DATABASE_URL": URL, "PGSSLMODE": "verify-ca"}, {"dsn": URL}),
     ],
-    ids=["url", "parts", "nothing", "not encrypted", "verified"],
+    ids=["url", "parts", "nothing", "not encrypted", "verified", "verified by PGSSLMODE"],
 )
 def test_on_heroku_connections_are_encrypted(
     environ: Mapping[str, str], expected: dict[str, Any]

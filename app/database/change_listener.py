@@ -5,8 +5,8 @@ receive the changes in commit order. The listener reconnects automatically.
 
 It also finds changes without a notification: it remembers the last state of every
 interview, and compares it with what is stored. It compares after every connect, after a
-TRUNCATE, and if a fingerprint differs: the number of rows and the sum of their `xmin`, which
-it checks every `VERIFY_INTERVAL`.
+TRUNCATE, and if a fingerprint differs. The fingerprint is the number of rows and the sum of
+their `xmin`; it is checked every `VERIFY_INTERVAL`.
 """
 
 from __future__ import annotations

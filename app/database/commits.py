@@ -16,8 +16,8 @@ from app.database.errors import DatabaseUnavailable
 ASK_INTERVAL = 0.05
 
 # If a backend is terminated while it waits for a synchronous standby, its transaction is
-# committed, but the standby may lack it. The COMMIT of this statement, which writes to the
-# WAL, waits for the standby too.
+# committed, but the standby may lack it. This statement writes to the WAL after that
+# transaction. So when its own COMMIT returns, the standby has both.
 WAIT_FOR_STANDBY = """
     SELECT pg_logical_emit_message(true, 'scheduler-api', '')
     WHERE current_setting('synchronous_standby_names') <> ''
@@ -66,7 +66,7 @@ class Commit:
             self._observer.commit_abandoned(int(self._transaction_id))
 
     def send(self, connection: DatabaseConnection, transaction_id: str) -> None:
-        """Send COMMIT. If this raises `psycopg2.Error`, the caller must ask for the outcome."""
+        """Send COMMIT. After a `psycopg2.Error`, only `ask_for_outcome` knows the outcome."""
         self._transaction_id = transaction_id
         self._instance = connection.instance
         self._observer.commit_begun(int(transaction_id))

@@ -37,7 +37,7 @@ UNAVAILABLE = (
 
 
 class DatabaseUnavailable(Exception):
-    """The database did not reply in time, or nobody knows the outcome of a commit.
+    """No connection became free in time, or nobody knows the outcome of a commit.
 
     A later attempt may succeed.
     """

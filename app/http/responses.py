@@ -1,4 +1,4 @@
-"""Cacheable JSON responses, which are the same for every client, and a WSGI client."""
+"""Cacheable JSON responses, and a function that calls a WSGI application."""
 
 from __future__ import annotations
 

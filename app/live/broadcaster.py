@@ -90,7 +90,7 @@ class Broadcaster:
             client.send(frames)
         what = f"appointment {changes[0].appointment_id}"
         if len(changes) > 1:
-            what = f"{len(changes)} appointments"
+            what = f"{len(changes)} changes"
         log.info("broadcast", extra={"what": what, "sockets": len(clients)})
         time.sleep(0)
 

@@ -157,6 +157,6 @@ class ClientConnection:
         return gunicorn_path.serve(self, received)
 
     def take_turn(self) -> None:
-        """Let other connections run first, and take turns with greedy ones."""
+        """Let other connections run. Those that call this take turns."""
         with self.worker.reading_turn:
             gevent.sleep(0)

@@ -84,7 +84,7 @@ def _check(request: Any) -> None:
             # gunicorn would not decompress the body.
             raise errors.UnsupportedTransferCoding(value)
         if name == "CONTENT-LENGTH" and int(value) > json_body.MAX_BYTES:
-            # Such a body is not read, so no request can follow it.
+            # The application refuses such a body unread. Reading all of it could take too long.
             request.force_close()
 
 

@@ -16,7 +16,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from app.server.request_head import END
 
-# By default, gunicorn accepts these too: 4,094 bytes in a request line, 8,190 in a header line.
+# Within gunicorn's default limits: a request line of 4,094 bytes, a header line of 8,190, 100
+# headers. So gunicorn would accept the same requests.
 MAX_REQUEST_LINE = 2048
 MAX_HEAD_BYTES = 8190
 MAX_HEADERS = 100

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 
 MAX_BYTES = 64 * 1024
-# With its default options, gunicorn refuses a longer request line.
-MAX_LINE_BYTES = 8190
+# The highest limit of a request line that gunicorn's options allow (0 means none).
+MAX_REQUEST_LINE_BYTES = 8190
 END = b"\r\n\r\n"
 
 _bare_line_feed = re.compile(rb"(?<!\r)\n").search
@@ -34,7 +34,8 @@ def receive_head(
     searched = 0
     while head.find(END, max(0, searched - len(END))) < 0:
         if _bare_line_feed(head, searched) or (
-            len(head) > MAX_LINE_BYTES + 2 and b"\r\n" not in head[: MAX_LINE_BYTES + 2]
+            len(head) > MAX_REQUEST_LINE_BYTES + 2
+            and b"\r\n" not in head[: MAX_REQUEST_LINE_BYTES + 2]
         ):
             break
         if len(head) > MAX_BYTES:

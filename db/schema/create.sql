@@ -85,8 +85,8 @@ END
 $$;
 
 -- The other tables change rarely, so the payload only reports that one of them changed.
--- A trigger for TRUNCATE does not get the deleted rows, and cannot see those that are newer
--- than its snapshot. So receivers compare the interviews that they know with the stored ones.
+-- A trigger for TRUNCATE does not get the deleted rows. If it queried them before, it would
+-- miss rows that were committed after its snapshot. So receivers compare the interviews that they know with the stored ones.
 --   {"transaction": …, "compare": true if interviews were truncated}
 CREATE OR REPLACE FUNCTION notify_table_change()
 RETURNS trigger LANGUAGE plpgsql AS $$

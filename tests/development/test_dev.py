@@ -149,28 +149,39 @@ def test_a_port_in_use_is_refused_with_a_hint(checkout: Checkout) -> None:
 
 
 @pytest.mark.usefixtures("data")
-def test_it_starts_again_when_code_sql_or_env_change(checkout: Checkout) -> None:
+def test_it_starts_again_when_code_sql_or_env_change(checkout: Checkout, database_url: str) -> None:
     with Dev(checkout) as dev:
         dev.wait_until_ready()
-        days = checkout.path / "app" / "api" / "days.py"
-        code = days.read_text()
-        days.write_text(code + "\nthis is a syntax error\n")
-        dev.wait_for("app/api/days.py changed")
+        assert "psql" in dev.value("Database")
+        worker = checkout.path / "app" / "server" / "worker.py"
+        code = worker.read_text()
+        worker.write_text(code + "\nthis is a syntax error\n")
+        dev.wait_for("app/server/worker.py changed")
         dev.wait_for("starts again when a file changes")
         assert "SyntaxError" in dev.output
+        worker.write_text(code)
+        days = checkout.path / "app" / "api" / "days.py"
+        code = days.read_text()
         days.write_text(code + "\nbp.add_url_rule('/new', view_func=lambda: 'new')\n")
         wait_for(lambda: _status(f"{dev.api}/new") == 200)
 
         sql = checkout.path / "db" / "schema" / "create.sql"
         text = sql.read_text()
         sql.write_text(text.replace("\nCOMMIT;", "\nCREATE TABLE IF NOT EXISTS extra ();\nCOMMIT;"))
+        prepared = dev.output.count("Prepared")
         dev.wait_for("create.sql changed")
-        dev.wait_for("Prepared", times=3)
+        dev.wait_for("Prepared", times=prepared + 1)
 
         (checkout.path / ".env").write_text("SAVE_DELAY=soon\n")
         dev.wait_for('SAVE_DELAY must be a number of seconds from 0 to 25, not "soon"')
-        (checkout.path / ".env").write_text(f"TEST_ERROR=on\nPORT={dev.environ['PORT']}\n")
+        settings = {"TEST_ERROR": "on", "PORT": dev.environ["PORT"], "DATABASE_URL": database_url}
+        lines = "".join(f"{name}={value}\n" for name, value in settings.items())
+        (checkout.path / ".env").write_text(lines)
         wait_for(lambda: _status(f"{dev.api}/api/appointments/1", method="DELETE") == 500)
+        # The summary is shown again, without the embedded database.
+        dev.wait_for("  Stop  ", times=2)
+        assert dev.output.count("  Database  ") == 1
+        assert dev.output.count("starts again when a file changes") == 2
 
 
 def _status(url: str, **request: Any) -> int:
