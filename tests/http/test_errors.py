@@ -170,7 +170,9 @@ def test_save_delay_delays_the_response_to_a_write(
         started = time.monotonic()
         response = client.open("/api/appointments/2", method=method, data=BODY_BYTES, headers=JSON)
         assert response.status_code == status
-        assert time.monotonic() - started >= 0.2
+        seconds = time.monotonic() - started
+        assert seconds >= 0.2
+        assert is_within(seconds, 1.2)
     started = time.monotonic()
     for path in PATHS * 3:
         assert client.get(path).status_code == 200
