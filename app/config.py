@@ -1,8 +1,8 @@
 """All settings: names, defaults and purposes.
 
-No other module of `app` reads the environment. `.env` and then `.env.<APP_ENV>`, both optional
-and in the project's root, supply variables that are unset or blank. An invalid setting
-stops the server at start-up, with a one-line message.
+No other module of `app` reads the environment. `.env` and `.env.<APP_ENV>`, both optional and
+in the project's root, supply variables that are unset or blank; `.env` overrides the other
+one. An invalid setting stops the server at start-up, with a one-line message.
 
 gunicorn reads WEB_CONCURRENCY before this module does. If the value is blank or not a
 number, gunicorn stops with a traceback instead.

@@ -19,8 +19,8 @@ import mmap
 import threading
 from typing import NamedTuple
 
-# During a reload, old and new workers run at the same time.
 MAX_WORKERS = 64
+# There are more indexes: during a reload, old and new workers run at the same time.
 WORKER_INDEXES = 3 * MAX_WORKERS
 # The writer and every worker's change listener report the same transaction. It is counted
 # once, as long as it is among the remembered ones.

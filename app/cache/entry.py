@@ -1,7 +1,7 @@
 """The cached response of one path, and the calls of the application that refresh it.
 
 Guarantees: a request gets a response whose query started after the request arrived, or
-a cached one that is just as new. At most one query per path runs at a time.
+a cached one that is just as new. A worker runs at most one query per path at a time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The change listener: receives every committed change, by any client of PostgreSQL.
 
 Each worker has one connection that listens to the triggers of create.sql. Subscribers
-receive the changes in commit order. The listener reconnects automatically.
+receive notified changes in commit order. The listener reconnects automatically.
 
 It also finds changes without a notification: it remembers the last state of every
 interview, and compares it with what is stored. It compares after every connect, after a
@@ -42,7 +42,7 @@ class Subscriber(Protocol):
     """Receives changes."""
 
     def receive(self, changes: Sequence[Change]) -> None:
-        """Process committed changes, in commit order. The listener's thread calls this."""
+        """Process committed changes. The listener's thread calls this."""
 
 
 class ChangeListener:
@@ -124,10 +124,10 @@ class ChangeListener:
         self._must_compare |= any(change.must_compare for change in changes)
 
     def _compare(self, connection: DatabaseConnection) -> int:
-        """Find and pass on changes of interviews without a notification. Returns their number.
+        """Find changes for which no notification arrived, and pass them on. Returns their number.
 
-        The order is: fetch the interviews, invalidate the cache, broadcast. So if a WebSocket
-        opens after the broadcast, its client gets the changes from its next read.
+        The cache is invalidated after the interviews are fetched, and before the broadcast. So a
+        client whose WebSocket opens too late for the broadcast sees them in its next read.
         """
         stored = interviews.fetch(connection)
         changes = notifications.receive_all(connection)

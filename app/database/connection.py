@@ -114,9 +114,10 @@ def connect(
     """Open a connection in autocommit mode. Raises `psycopg2.OperationalError`.
 
     `database` holds the arguments for `psycopg2.connect`. PostgreSQL cancels a statement
-    after `statement_timeout` seconds, and ends a transaction that is idle for one second
-    longer. If there are several hosts, or a host has several addresses, each gets an equal
-    share of `timeout` seconds; libpq would wait for the first address only.
+    after `statement_timeout` seconds, and ends a transaction that has been idle for
+    `statement_timeout` + 1 seconds. If there are several hosts, or a host has several
+    addresses, each gets an equal share of `timeout` seconds; libpq would wait for the first
+    address only.
     """
     _set_wait_callback()
     deadline = time.monotonic() + timeout

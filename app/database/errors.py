@@ -32,7 +32,7 @@ UNAVAILABLE = (
     "55",  # locked, or not in the right state
     "57",  # shut down, or a statement that took too long
     "58",  # system error
-    "XX",  # corrupted
+    "XX",  # internal error, corrupted data
 )
 
 

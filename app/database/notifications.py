@@ -45,8 +45,8 @@ def listen(connection: DatabaseConnection) -> None:
 def free_queue(connection: DatabaseConnection) -> None:
     """Let PostgreSQL reuse the space of notifications that all its clients have received.
 
-    It usually does so by itself. But if a client that received nothing has filled the queue,
-    every write fails until some client calls this function.
+    It usually does so by itself. But if the queue is full because a listening client has stopped
+    receiving, every write fails, even after that client is gone, until another client asks.
     """
     _execute(connection, "SELECT pg_notification_queue_usage()")
 

@@ -1,8 +1,8 @@
 """A small pool of connections to PostgreSQL, in which every wait has a deadline.
 
 Guarantees: the pool of a worker process has at most `DB_POOL_SIZE` connections, opened
-when needed. Dead ones are discarded, and the work is repeated on a new one. Its result or
-an exception arrives within `TIMEOUT` seconds.
+when needed. Dead ones are discarded, and the work is repeated on another one. The work
+returns or raises within `TIMEOUT` seconds.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ def execute_write(statement: str, parameters: Mapping[str, Any]) -> Any:
 
         def write(connection: DatabaseConnection) -> Any:
             nonlocal row
-            # If the connection broke during COMMIT, the write may be committed already. If it is
-            # repeated then, it may fail: an appointment that it has booked is not free any more.
+            # If the connection broke during COMMIT, the write may be committed already. Repeating
+            # it could then fail: the appointment that it booked is no longer free.
             if commit.is_in_flight and commit.ask_for_outcome(connection):
                 return row
             row = _execute(connection, statement, parameters)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # Seconds that a handshake waits for the change listener of a new worker. A socket that
 # opens earlier would receive every interview once the listener has connected.
 LISTENER_TIMEOUT = 2.0
-# Seconds between two handshakes. If a thousand arrive together, they would delay the
-# connections that arrive after them.
+# Seconds between two handshakes. Without this pause, a thousand that arrive together would
+# delay the connections that arrive after them.
 HANDSHAKE_INTERVAL = 0.002
 # Browsers send far less. Longer headers take too long to parse.
 MAX_HANDSHAKE_BYTES = 8192

@@ -87,9 +87,9 @@ class SendQueue:
         self.disconnect()
 
     def _take(self) -> bytearray:
-        """Wait for frames. Remove some from the queue, until there are at least WRITE_BYTES.
+        """Wait for frames. Remove and join them, until there are WRITE_BYTES or no more.
 
-        Only these are copied for this client: all sockets share the bytes in their queues.
+        Only the joined bytes are a copy for this client. All sockets share the queued frames.
         """
         frames = bytearray()
         with self._changed:

@@ -32,7 +32,7 @@ PARSE_BYTES = 512
 DISCARD_INTERVAL = 0.1
 
 PING = Frame(Opcode.PING, b"").serialize(mask=False)
-PONG = Frame(Opcode.TEXT, b'"pong"').serialize(mask=False)
+PONG_MESSAGE = Frame(Opcode.TEXT, b'"pong"').serialize(mask=False)
 
 
 def text_frame(text: str) -> bytes:
@@ -52,8 +52,8 @@ class WebSocket:
         self._queue = SendQueue(connection, handshake)
         self._protocol = Protocol(SERVER, max_size=MAX_MESSAGE_BYTES)
         self._received_at = self._pinged_at = time.monotonic()
-        self._frames = 0
-        self._frames_since = self._received_at
+        self._frame_count = 0
+        self._counted_since = self._received_at
         self._message = bytearray()
         self._is_text = False
         self.close_code = CloseCode.ABNORMAL_CLOSURE.value
@@ -109,7 +109,7 @@ class WebSocket:
     def _parse(self, data: bytes) -> None:
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
-            self._frames += 1
+            self._frame_count += 1
             if isinstance(event, Frame):
                 self._receive(event)
         replies = b"".join(reply for reply in self._protocol.data_to_send() if reply != SEND_EOF)
@@ -130,13 +130,13 @@ class WebSocket:
             self._message += frame.data[:5]
         if frame.fin:
             if self._is_text and self._message == b"ping":
-                self.send(PONG)
+                self.send(PONG_MESSAGE)
             self._message.clear()
 
     def _is_too_fast(self) -> bool:
-        if self._received_at - self._frames_since > MAX_FRAMES_INTERVAL:
-            self._frames, self._frames_since = 0, self._received_at
-        return self._frames > MAX_FRAMES
+        if self._received_at - self._counted_since > MAX_FRAMES_INTERVAL:
+            self._frame_count, self._counted_since = 0, self._received_at
+        return self._frame_count > MAX_FRAMES
 
     def _discard(self) -> None:
         """Read until the client closes. Closing earlier could destroy the close frame."""

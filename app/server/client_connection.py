@@ -70,7 +70,7 @@ class ClientConnection:
             self._greenlet.throw(TimeoutError("a request's head did not arrive in time"))
 
     def _receive_head(self, received: bytes) -> bytes:
-        """Receive until a head is complete. Returns b"" if no request begins in time."""
+        """Receive until a head is complete. Returns b"" if none begins in time, or at the end."""
         self.worker.waiting.add(self)
         try:
             if not received:
@@ -151,8 +151,8 @@ class ClientConnection:
         return received[request.end :]
 
     def _serve_with_gunicorn(self, received: bytes) -> bytes | None:
-        # Let other connections run. If the client's next request has arrived already, receiving
-        # it does not wait, so nothing else would let them run.
+        # Let other connections run. If the client's next request has arrived already, `recv`
+        # returns without waiting, so a busy client would never let them run.
         gevent.sleep(0)
         return gunicorn_path.serve(self, received)
 

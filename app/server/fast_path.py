@@ -101,8 +101,7 @@ class FastPath:
         )
 
     def _call_application(self, request: PlainRequest, peer: str, scheme: str) -> RenderedResponse:
-        # Let other connections run. If the client's next request has arrived already, receiving
-        # it does not wait, so nothing else would let them run.
+        # Let other connections run, as for a request that gunicorn serves.
         gevent.sleep(0)
         environ = {
             **self._environ,

@@ -2,7 +2,7 @@
 
 It serves the requests that the fast path declines: methods other than GET, PUT and DELETE,
 chunked or incomplete bodies, WebSocket handshakes, unusual or malformed heads. While the
-worker stops, it serves all requests.
+worker stops, or if `keepalive` is 0, it serves all requests.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 
 MAX_BYTES = 64 * 1024
-# The highest limit of a request line that gunicorn's options allow (0 means none).
+# The highest limit of a request line that gunicorn's options allow, except 0 (no limit).
 MAX_REQUEST_LINE_BYTES = 8190
 END = b"\r\n\r\n"
 

@@ -16,8 +16,9 @@ SEND_TIMEOUT = 20.0
 # each client that does not read would occupy memory for a copy.
 COPIED_BYTES = 16 * 1024
 # Maximum total size of the responses that slow clients are still receiving. A body that
-# several clients share counts once. Each write makes another version of a list, and each
-# version stays in memory until its clients have read it. Only the fast path counts them.
+# several clients share counts once. Each booking makes another version of a list, and each
+# version stays in memory until all its clients have received it. Responses of gunicorn's path
+# are not counted.
 MAX_STALLED_BYTES = 8 * 1024 * 1024
 # After an early response, at most so many bytes of the request are read, for at most so many
 # seconds. Closing a connection with unread bytes could destroy the response (RFC 9112,
@@ -47,7 +48,7 @@ def _send_all(client: Any, data: bytes) -> None:
         client.settimeout(None)
 
 
-# What slow clients have not received yet, in the order in which they began to wait.
+# The data that is being sent to slow clients, in the order in which they began to wait.
 _stalled_data: dict[Any, bytes] = {}
 
 

@@ -47,7 +47,10 @@ class DrainingServer(StreamServer):
     """
 
     def close(self) -> None:
-        """Accept the waiting connections, then close. A full worker first finishes others."""
+        """Accept the waiting connections, then close.
+
+        If the worker is full, each of them waits until another connection ends.
+        """
         if not self.closed:
             with contextlib.suppress(OSError):
                 while accepted := self.do_read():

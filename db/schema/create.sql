@@ -48,9 +48,9 @@ CREATE TABLE IF NOT EXISTS available_interviewers (
 -- scheduler_changes. For an interview, the payload is its new state:
 --   {"transaction": …, "id": <appointment_id>,
 --    "interview": {"student": …, "interviewer": …} or null, "xmin": …, "at": …}
--- "xmin" is the row's. After a savepoint, it differs from the transaction's id.
--- PostgreSQL sends equal payloads of one transaction only once. "at" makes them different,
--- so that a change that is undone and repeated is reported three times.
+-- "xmin" is that of the stored row. After a savepoint, it differs from the transaction's id.
+-- PostgreSQL sends equal payloads of one transaction only once. "at" makes them different: a
+-- change that is made, undone and made again in one transaction is reported three times.
 -- The search_path is fixed, because a dump is restored with an empty one.
 CREATE OR REPLACE FUNCTION notify_interview_change()
 RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -85,9 +85,9 @@ END
 $$;
 
 -- The other tables change rarely, so the payload only reports that one of them changed.
--- A trigger for TRUNCATE does not get the deleted rows. If it queried them before, it would
--- miss rows that were committed after its snapshot. So receivers compare the interviews that they know with the stored ones.
---   {"transaction": …, "compare": true if interviews were truncated}
+-- A trigger for TRUNCATE does not get the deleted rows. A BEFORE trigger could query them, but
+-- would miss rows that were committed after its snapshot. So receivers compare the interviews that they know with the stored ones.
+--   {"transaction": …, "compare": true if interviews were truncated or dropped}
 CREATE OR REPLACE FUNCTION notify_table_change()
 RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -124,8 +124,8 @@ BEGIN
 END
 $$;
 
--- Creating an index or a trigger locks its table, even with IF NOT EXISTS, so this first
--- checks what is missing.
+-- CREATE INDEX locks its table even with IF NOT EXISTS, and CREATE TRIGGER has no IF NOT
+-- EXISTS. So this first checks what is missing.
 DO $$
 DECLARE
   foreign_key RECORD;
