@@ -5,8 +5,8 @@
   longer line is cut and marked with `[...]`.
 - If the reader of a pipe stops, a worker waits once, for at most 0.1 seconds. It then
   drops lines until the pipe accepts one, and logs their number:
-  `at=WARNING msg="log lines dropped" count=1234`. A reader that
-  takes at least 4,096 bytes in every 0.1 seconds loses none.
+  `at=WARNING msg="log lines dropped" count=1234`. A reader that takes at least 4,096
+  bytes in every 0.1 seconds loses none.
 
 stdout stays in blocking mode, because other processes share it. A worker calls `poll`
 before it writes: a writable pipe has at least PIPE_BUF free bytes. Several workers may see

@@ -86,7 +86,8 @@ $$;
 
 -- The other tables change rarely, so the payload only reports that one of them changed.
 -- A trigger for TRUNCATE does not get the deleted rows. A BEFORE trigger could query them, but
--- would miss rows that were committed after its snapshot. So receivers compare the interviews that they know with the stored ones.
+-- would miss rows that were committed after its snapshot. So receivers compare the interviews
+-- that they know with the stored ones.
 --   {"transaction": …, "compare": true if interviews were truncated or dropped}
 CREATE OR REPLACE FUNCTION notify_table_change()
 RETURNS trigger LANGUAGE plpgsql AS $$
