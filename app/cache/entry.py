@@ -19,15 +19,15 @@ MAX_AGE = 1.0
 # Seconds that a request waits for a refresh that another thread runs.
 WAIT_TIMEOUT = 4.7
 
-# Calls the application. Returns its response to a GET of the path.
-Call = Callable[[], Representation]
+# Calls the application, and returns its response to a GET of the path.
+Fetch = Callable[[], Representation]
 
 
 class Refresh:
     """A call of the application. Several requests may wait for its result."""
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
+    def __init__(self, fetch: Fetch) -> None:
+        self.fetch = fetch
         self.done = threading.Event()
         self.result: CachedResponse | Representation | None = None
 
@@ -49,7 +49,7 @@ class CacheEntry:
             return self.response
         return None
 
-    def refresh(self, call: Call) -> CachedResponse | Representation | None:
+    def refresh(self, fetch: Fetch) -> CachedResponse | Representation | None:
         """Return the result of a refresh that starts after this call, or None after a timeout.
 
         A running refresh is not shared: its result may be older than a write that the client
@@ -59,9 +59,9 @@ class CacheEntry:
             is_idle = not self._is_refreshing
             self._is_refreshing = True
             if is_idle:
-                refresh = Refresh(call)
+                refresh = Refresh(fetch)
             else:
-                refresh = self._next = self._next or Refresh(call)
+                refresh = self._next = self._next or Refresh(fetch)
         if is_idle:
             self._run(refresh)
         else:
@@ -71,7 +71,7 @@ class CacheEntry:
     def _run(self, refresh: Refresh) -> None:
         """Run a refresh. If requests wait for the next one, a thread runs that one."""
         try:
-            refresh.result = self.fresh() or self._call(refresh.call)
+            refresh.result = self.fresh() or self._update(refresh.fetch)
         finally:
             refresh.done.set()
             with self._lock:
@@ -80,21 +80,23 @@ class CacheEntry:
             if following:
                 threading.Thread(target=self._run, args=[following], daemon=True).start()
 
-    def _call(self, call: Call) -> CachedResponse | Representation:
-        """Call the application, and cache its response if no commit was in flight."""
+    def _update(self, fetch: Fetch) -> CachedResponse | Representation:
+        """Fetch the response, and cache it if no commit was in flight."""
         version = data_version.read()
         expires_at = time.monotonic() + MAX_AGE
-        received = call()
+        received = fetch()
         if not received.status.startswith("200"):
             return received
         response = self.response
         # If the body is the same, the cached response stays, with its compressed body.
         if response is None or response.body != received.body:
             if self._version == version.value:
-                # A change without a notification. Other workers and paths must query too.
+                # A change without a notification. Other workers and paths must query too, and the
+                # new response is not served again either: its version is outdated from here on.
                 data_version.record_change()
             response = CachedResponse(received.headers, received.body)
         self.response = response
+        # No version is b"", so an unsettled response is never served. It is kept for comparison.
         self._version = version.value if version.is_settled else b""
         self._expires_at = expires_at
         return response

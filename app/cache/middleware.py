@@ -36,7 +36,7 @@ class CacheMiddleware:
         entry = self.entries.get(environ["PATH_INFO"])
         if entry is None or environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return self.wsgi_app(environ, start_response)
-        result = entry.fresh() or entry.refresh(lambda: self._call(environ))
+        result = entry.fresh() or entry.refresh(lambda: self._fetch(environ))
         if result is None:
             return unavailable()(environ, start_response)
         if isinstance(result, CachedResponse):
@@ -53,7 +53,7 @@ class CacheMiddleware:
                 data_version.forget_transactions()
             data_version.record_change(transaction_id)
 
-    def _call(self, environ: WSGIEnvironment) -> Representation:
+    def _fetch(self, environ: WSGIEnvironment) -> Representation:
         """Return the application's response to a GET of this path, without a query string."""
         # Other requests share it, so it must not depend on this one's method, query or host.
         shared = {**environ, "REQUEST_METHOD": "GET", "QUERY_STRING": "", "HTTP_HOST": "localhost"}

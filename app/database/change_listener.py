@@ -149,7 +149,10 @@ class ChangeListener:
             self._has_warned = True
             log.warning(
                 "interviews changed without a notification",
-                extra={"hint": "if triggers are missing, run: flask db prepare"},
+                extra={
+                    "hint": "if triggers are missing, run: flask db prepare; if they are disabled: "
+                    "ALTER TABLE interviews ENABLE TRIGGER USER"
+                },
             )
 
     def _log_listening(self, connection: DatabaseConnection) -> None:

@@ -119,6 +119,7 @@ class FastPath:
         if status[:3] not in {"204", "304"} and "Content-Length" not in dict(headers):
             headers.append(("Content-Length", str(len(body))))
         head = b"%b%b\r\n" % (_first_lines(status, int(time.time())), _encode(headers))
+        # `ResponseHeadersMiddleware` has stored the id in the environ.
         return RenderedResponse(head, body, int(status[:3]), environ["HTTP_X_REQUEST_ID"])
 
 

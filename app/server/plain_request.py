@@ -75,10 +75,12 @@ class PlainRequestParser:
         line = _parse_request_line(received[:line_end])
         if line is None:
             return None
-        body_start = received.find(END) + len(END)
+        head_end = received.find(END)
+        body_start = head_end + len(END)
         head = received[:body_start]
         if (
-            len(head) > MAX_HEAD_BYTES
+            head_end < 0
+            or len(head) > MAX_HEAD_BYTES
             # A header that continues on the next line.
             or b"\r\n " in head
             or b"\r\n\t" in head
