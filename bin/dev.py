@@ -1,7 +1,5 @@
 """The Python part of bin/dev: run the API for development until a signal to stop."""
 
-from __future__ import annotations
-
 import _signal  # type: ignore[import-not-found]
 
 # Until the handlers below are set, Ctrl-C ends the process without a traceback. `_signal` is
