@@ -80,7 +80,7 @@ class Development:
         """Start the server on a prepared database, and return its settings."""
         environ = {**os.environ, "APP_ENV": _app_env(), "FLASK_SKIP_DOTENV": "1"}
         settings = config.read_settings(config.complete_from_files(environ))
-        if any(settings[name] for name in DATABASE_LOCATION_SETTINGS):
+        if _names_a_database(settings):
             _say_where_the_database_is(settings)
         else:
             environ = {name: value for name, value in environ.items() if not name.startswith("PG")}
@@ -139,7 +139,7 @@ class Development:
             ("API reference", f"{client}/reference/"),
             ("Live updates", self._api.replace("http", "ws", 1)),
         ]
-        if not any(settings[name] for name in DATABASE_LOCATION_SETTINGS):
+        if not _names_a_database(settings):
             rows.append(("Database", _psql_command(self._embedded_url)))
         if settings["APP_ENV"] != "production" and not hosts.is_remote(settings["DATABASE"]):
             rows.append(("Reset", f"curl {self._api}/api/debug/reset"))
@@ -151,6 +151,10 @@ def _app_env() -> str:
     """Return APP_ENV from the environment or `.env`; the default is development."""
     named = [os.environ.get("APP_ENV"), config.read_env_file(ROOT / ".env").get("APP_ENV")]
     return next((name for name in named if name and name.strip()), "development")
+
+
+def _names_a_database(settings: dict[str, Any]) -> bool:
+    return any(settings[name] for name in DATABASE_LOCATION_SETTINGS)
 
 
 def _say_where_the_database_is(settings: dict[str, Any]) -> None:
@@ -182,7 +186,7 @@ def _prepare_database(environ: dict[str, str], settings: dict[str, Any]) -> None
     )
     if prepared.returncode != 0:
         message = prepared.stdout.strip()
-        if any(settings[name] for name in DATABASE_LOCATION_SETTINGS):
+        if _names_a_database(settings):
             message += (
                 f"\nThe database is named by {_database_setting_source(settings)}. "
                 "Unset it to use the PostgreSQL of bin/dev."

@@ -28,7 +28,7 @@ from app import create_app
 from app.config import SETTINGS
 from bin import embedded_postgres
 from tests.support import reaper
-from tests.support.database import LISTENERS, as_url, connected, reseed
+from tests.support.database import LISTENERS, Sql, as_url, connected, refill, reseed
 from tests.support.folders import short_folder
 from tests.support.proxy import Proxy
 from tests.support.server import Serve, Server, serving
@@ -99,6 +99,12 @@ def database_url(postgres: str) -> Iterator[str]:
 def tables(database_url: str) -> None:
     """Creates and seeds the tables, once per module."""
     reseed(create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}))
+
+
+@pytest.fixture
+def seeded(tables: None, sql: Sql) -> None:
+    """A freshly seeded database. A folder may add to it."""
+    refill(sql)
 
 
 @pytest.fixture

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app import create_app
-from app.database import schema
 from tests.support import tools
-from tests.support.database import DELETE_ALL_ROWS, Sql, refill
+from tests.support.database import Sql, refill
 from tests.support.project import ROOT
 from tests.support.server import Serve, Server
 
@@ -71,28 +69,15 @@ def site() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def tables(database_url: str) -> None:
-    """The tables, made once."""
-    with create_app({"DATABASE_URL": database_url, "APP_ENV": "test"}).app_context():
-        schema.reset()
-
-
-@pytest.fixture(scope="module")
 def server(serve_module: Serve, tables: None) -> Server:
     """The real server, one for the tests that do not harm it."""
     return serve_module()
 
 
 @pytest.fixture
-def seeded(tables: None, sql: Sql) -> None:
-    """A freshly seeded database."""
-    refill(sql)
-
-
-@pytest.fixture
 def whole_week(seeded: None, sql: Sql) -> None:
     """Five days, all free, instead of the test seed."""
-    sql(f"{DELETE_ALL_ROWS}; {(schema.SCHEMA / 'production.sql').read_text(encoding='utf-8')}")
+    refill(sql, "production")
 
 
 @pytest.fixture(scope="session")
